@@ -1,0 +1,1 @@
+"""The road of a delivery: parsed, validated, normalised, routed, enqueued."""

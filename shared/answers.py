@@ -1,0 +1,84 @@
+"""What a delivery is answered: status, headers and a JSON body of at most 4 KB.
+
+The registry keeps the first 4 KB of an answer and shows them to the operator of the webhook.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from shared.problems import Problem
+from shared.text import clip
+
+MAX_BYTES = 4096
+
+# Seconds. The registry does not retry; whoever sends by other means may.
+RETRY_AFTER = 10
+
+# An id or subject longer than this is nobody's real one, and is cut in the answer.
+_MAX_TEXT = 256
+
+PROBLEM_TYPE = "https://acr-webhook.example/problems/"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer."""
+
+    status: int
+    body: bytes
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default=MappingProxyType({}))
+
+
+def accepted(event: Mapping[str, Any], queues: Sequence[str]) -> Answer:
+    """202: the event lies on every one of `queues`."""
+    attributes = {name: event[name] for name in ("id", "type", "source", "subject")}
+    return Answer(202, _body(attributes, "queues", queues))
+
+
+def pong(delivery: Mapping[str, Any]) -> Answer:
+    """200: a ping arrived."""
+    attributes = {name: delivery[name] for name in ("id", "action")}
+    detail = "The webhook reaches this function. A ping is not enqueued."
+    return Answer(200, _body({**attributes, "detail": detail}))
+
+
+def refused(problem: Problem) -> Answer:
+    """The problem details (RFC 9457) of `problem`, with `errors`: its violations."""
+    kind = problem.kind
+    document = {
+        "type": PROBLEM_TYPE + kind.reason,
+        "title": kind.title,
+        "status": kind.status,
+        "detail": problem.detail,
+    }
+    return Answer(
+        kind.status,
+        _body(document, "errors", [asdict(violation) for violation in problem.violations]),
+        "application/problem+json",
+        {"Retry-After": str(RETRY_AFTER)} if kind.status == 503 else {},
+    )
+
+
+def _body(members: Mapping[str, Any], name: str = "", values: Sequence[Any] = ()) -> bytes:
+    """`members` and the list `values` as `name`, of which as many are left out as do not fit."""
+    document = {
+        key: clip(value, _MAX_TEXT) if isinstance(value, str) else value
+        for key, value in members.items()
+    }
+    if not name:
+        return _json(document)
+    for kept in range(len(values), -1, -1):
+        left_out = {f"{name}LeftOut": len(values) - kept} if kept < len(values) else {}
+        body = _json({**document, name: list(values[:kept]), **left_out})
+        if len(body) <= MAX_BYTES:
+            break
+    return body
+
+
+def _json(document: Any) -> bytes:
+    # Half a surrogate pair can come from a query string; it must not make the answer fail.
+    return json.dumps(document, ensure_ascii=False).encode(errors="replace")

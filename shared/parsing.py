@@ -1,0 +1,95 @@
+"""Bytes to a JSON object."""
+
+import json
+import math
+from codecs import BOM_UTF8
+from typing import Any, NoReturn
+
+from shared.problems import Kind, Problem
+from shared.text import clip
+
+# The deepest delivery known has two levels. Above the limit json could still parse here what it
+# could no longer write there: how deep it gets differs between Python versions.
+MAX_DEPTH = 64
+
+
+def parse(body: bytes) -> dict[str, Any]:
+    """The JSON object in `body`.
+
+    UTF-8, with or without a byte order mark, as RFC 8259 has it. Refused beyond the grammar is
+    what could not be handed on unchanged: a member name that occurs twice, a number that no double
+    can hold, more than 64 levels, half of a surrogate pair.
+
+    Raises Problem (400).
+    """
+    try:
+        text = body.removeprefix(BOM_UTF8).decode()
+        document = _DECODER.decode(text)
+        if text.count("{") + text.count("[") > MAX_DEPTH and _depth(document) > MAX_DEPTH:
+            raise _problem(f"nested deeper than {MAX_DEPTH} levels")
+        if "\\ud" in text or "\\uD" in text:
+            json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeDecodeError as error:
+        raise _problem(f"byte {error.start} is not UTF-8") from None
+    except UnicodeEncodeError:
+        raise _problem("half of a surrogate pair stands alone in a string") from None
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno} column {error.colno}"
+        raise _problem(f"{error.msg} at {where}" if text else "it is empty") from None
+    except RecursionError:
+        raise _problem(f"nested deeper than {MAX_DEPTH} levels") from None
+    except ValueError as error:
+        raise _problem(clip(str(error))) from None
+    if not isinstance(document, dict):
+        raise _problem("the outermost value is not an object")
+    return document
+
+
+def _problem(why: str) -> Problem:
+    return Problem(Kind.NOT_JSON, f"The body is not a JSON object: {why}.")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a member name occurs twice in one object")
+    return members
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError("a number is too large")
+    return number
+
+
+def _integer(digits: str) -> int:
+    try:
+        return int(digits)
+    except ValueError:  # Python's own bound, 4300 digits; its message speaks to programmers
+        raise ValueError("a number has too many digits") from None
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON value")
+
+
+def _depth(document: Any) -> int:
+    depth, level = 0, [document]
+    while level:
+        depth += 1
+        level = [
+            child
+            for value in level
+            for child in (value.values() if isinstance(value, dict) else value)
+            if isinstance(child, dict | list)
+        ]
+    return depth
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique,
+    parse_float=_finite,
+    parse_int=_integer,
+    parse_constant=_no_constant,
+)

@@ -1,0 +1,49 @@
+"""Problems: why a delivery is not accepted, in the terms of RFC 9457."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One thing wrong with a document.
+
+    `pointer` is a JSON Pointer (RFC 6901); the empty one names the document as a whole.
+    """
+
+    pointer: str
+    detail: str
+
+
+class Kind(Enum):
+    """Kinds of problems: `reason` (one word, stable), HTTP `status`, `title`."""
+
+    NOT_JSON = ("not-json", 400, "The body is not a JSON object")
+    REGISTRY_NOT_ALLOWED = ("registry-not-allowed", 403, "The registry is not on the allow-list")
+    BODY_TOO_LARGE = ("body-too-large", 413, "The body is too large")
+    EVENT_TOO_LARGE = ("event-too-large", 413, "The event does not fit a queue message")
+    UNKNOWN_ACTION = ("unknown-action", 422, "The action is not known")
+    INVALID_DELIVERY = ("invalid-delivery", 422, "The delivery violates the schema of its action")
+    INVALID_REGISTRY = ("invalid-registry", 422, "The registry parameter cannot be right")
+    STORAGE_UNAVAILABLE = ("storage-unavailable", 503, "The delivery could not be stored")
+
+    def __init__(self, reason: str, status: int, title: str) -> None:
+        self.reason = reason
+        self.status = status
+        self.title = title
+
+
+class Problem(Exception):
+    """A delivery that is not accepted.
+
+    Carries its HTTP status through `kind`, so that nobody has to translate it. `detail` and the
+    violations are read by the operator of the webhook, who sees them in the registry's list of
+    deliveries: they say what is wrong, where, and what to do.
+    """
+
+    def __init__(self, kind: Kind, detail: str, violations: Sequence[Violation] = ()) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+        self.violations = tuple(violations) or (Violation("", detail),)

@@ -1,0 +1,158 @@
+"""Azure Storage Queues: the only module that talks to Storage."""
+
+import asyncio
+import logging
+import random
+from urllib.request import getproxies
+
+import aiohttp
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    HttpResponseError,
+    ResourceExistsError,
+    ResourceNotFoundError,
+    ServiceResponseTimeoutError,
+)
+from azure.core.pipeline.transport import AioHttpTransport
+from azure.storage.queue import BinaryBase64EncodePolicy, StorageErrorCode
+from azure.storage.queue.aio import QueueClient, QueueServiceClient
+
+# Storage takes 64 KiB after base64.
+MAX_MESSAGE_BYTES = 48 * 1024
+
+NEVER_EXPIRES = -1
+
+# Seconds. One attempt may take this long; a healthy one takes milliseconds.
+_ATTEMPT = 1.2
+_FIRST_PAUSE = 0.05
+_LONGEST_PAUSE = 0.5
+
+# At INFO the SDK logs every request and its headers: noise for the operator, time for us.
+logging.getLogger("azure.core.pipeline.policies").setLevel(logging.WARNING)
+
+
+class StorageUnavailable(Exception):
+    """Storage did not confirm a message in time. Says why, without account name or key."""
+
+
+def connect(connection_string: str) -> QueueServiceClient:
+    """A client of the account, with every time-out and retry set here; none is the SDK's.
+
+    To be called on the event loop that will use it. Raises ValueError where the connection string
+    cannot be one.
+    """
+    # Looking up proxies and .netrc on each request costs more than the request itself. No limit
+    # of connections: sends that stall on one queue must not keep the others waiting.
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        trust_env=bool(getproxies()),
+    )
+    return QueueServiceClient.from_connection_string(
+        connection_string,
+        transport=AioHttpTransport(
+            session=session, connection_timeout=_ATTEMPT, read_timeout=_ATTEMPT
+        ),
+        retry_total=0,
+    )
+
+
+class Queues:
+    """The queues of one storage account; one client each, made on first use.
+
+    Clients belong to the event loop that first used them: on another loop they are made anew.
+    """
+
+    def __init__(self, connection_string: str) -> None:
+        self._connection_string = connection_string
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._service: QueueServiceClient | None = None
+        self._clients: dict[str, QueueClient] = {}
+        # Fails here, at start, on a connection string that cannot be right.
+        QueueServiceClient.from_connection_string(connection_string)
+
+    async def send(self, queue: str, message: bytes, deadline: float) -> None:
+        """Returns once Storage has confirmed `message` on `queue`, which is created if missing.
+
+        The message is at most MAX_MESSAGE_BYTES long, is base64-encoded as Functions consumers
+        expect, and never expires. `deadline` is a time of the running loop's clock; until then
+        whatever may pass is tried again, so that a message can arrive twice.
+
+        Raises StorageUnavailable.
+        """
+        client = self._client(queue)
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                async with asyncio.timeout_at(min(deadline, self._now() + _ATTEMPT)):
+                    await self._attempt(client, message)
+                return
+            except (AzureError, TimeoutError, OSError) as error:
+                pause *= random.uniform(1, 2)  # noqa: S311 (jitter, not a secret)
+                if not _may_pass(error) or self._now() + pause >= deadline:
+                    raise StorageUnavailable(f"{queue}: {_reason(error)}") from error
+                await asyncio.sleep(pause)
+                pause = min(pause, _LONGEST_PAUSE)
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        if self._service:
+            await self._service.close()
+        self._loop = self._service = None
+        self._clients = {}
+
+    @staticmethod
+    async def _attempt(client: QueueClient, message: bytes) -> None:
+        try:
+            await client.send_message(message, time_to_live=NEVER_EXPIRES)
+        except ResourceNotFoundError:
+            try:
+                await client.create_queue()
+            except ResourceExistsError as error:
+                # Also raised for a queue that is being deleted: that one is not there yet.
+                if _code(error) != StorageErrorCode.QUEUE_ALREADY_EXISTS:
+                    raise
+            await client.send_message(message, time_to_live=NEVER_EXPIRES)
+
+    def _client(self, queue: str) -> QueueClient:
+        loop = asyncio.get_running_loop()
+        if self._service is None or self._loop is not loop:
+            self._service = connect(self._connection_string)
+            self._loop = loop
+            self._clients = {}
+        client = self._clients.get(queue)
+        if client is None:
+            client = self._clients[queue] = self._service.get_queue_client(
+                queue, message_encode_policy=BinaryBase64EncodePolicy()
+            )
+        return client
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether a second try may succeed: not where Storage refused the request itself."""
+    if isinstance(error, ClientAuthenticationError):
+        return False
+    if not isinstance(error, HttpResponseError) or error.status_code is None:
+        return True
+    return error.status_code in (404, 408, 409, 429) or error.status_code >= 500
+
+
+def _code(error: HttpResponseError) -> str | None:
+    """Storage's own word for the error; the SDK sets it, though its types do not say so."""
+    return getattr(error, "error_code", None)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, HttpResponseError) and error.status_code is not None:
+        return f"Storage answered {error.status_code} {_code(error) or error.reason}"
+    if isinstance(error, ClientAuthenticationError):
+        return "the account key cannot be used"
+    if isinstance(error, TimeoutError | ServiceResponseTimeoutError):
+        return "Storage did not answer in time"
+    return "Storage cannot be reached"

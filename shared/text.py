@@ -1,0 +1,20 @@
+"""Showing foreign values: short, and safe to print anywhere."""
+
+import json
+from typing import Any
+
+
+def clip(text: str, limit: int = 80) -> str:
+    """`text`, or its first `limit` characters with an ellipsis as the last one."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def shown(value: Any) -> str:
+    """A parsed JSON value as a message may quote it; containers by kind, not by content."""
+    match value:
+        case dict():
+            return "an object"
+        case list():
+            return "an array"
+        case _:
+            return clip(json.dumps(value))

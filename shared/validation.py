@@ -1,0 +1,164 @@
+"""Validation against the JSON Schema documents in `schemas/`."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin
+
+from jsonschema import Draft202012Validator, FormatChecker
+from jsonschema.exceptions import ValidationError
+
+from shared.problems import Kind, Problem, Violation
+from shared.text import clip, shown
+from shared.timestamps import to_utc
+
+SCHEMAS = Path(__file__).parent / "schemas"
+
+# A checker of our own instead of an optional package's: without that package the format would
+# silently not be checked, and what passes here must be what normalisation can convert.
+FORMATS = FormatChecker(formats=())
+
+
+@FORMATS.checks("date-time", raises=ValueError)
+def _is_timestamp(value: object) -> bool:
+    return not isinstance(value, str) or bool(to_utc(value))
+
+
+@cache
+def _documents() -> Mapping[str, Any]:
+    """Every schema document by its `$id`."""
+    documents = (json.loads(path.read_bytes()) for path in SCHEMAS.rglob("*.json"))
+    return {document["$id"]: document for document in documents}
+
+
+def schema(name: str) -> dict[str, Any]:
+    """The document `schemas/<name>`, with the documents it refers to put in place.
+
+    References are resolved once, here: following them on every validation would double its time.
+    References within a document (`#/…`) stay.
+    """
+    document = json.loads((SCHEMAS / name).read_bytes())
+    return dict(_resolved(document, document["$id"]))
+
+
+def _resolved(part: Any, base: str) -> Any:
+    if isinstance(part, list):
+        return [_resolved(item, base) for item in part]
+    if not isinstance(part, dict):
+        return part
+    reference = part.get("$ref", "#")
+    if reference.startswith("#"):
+        return {key: _resolved(value, base) for key, value in part.items()}
+    beside = {
+        key: _resolved(value, base)
+        for key, value in part.items()
+        if key not in ("$ref", "$id", "$schema")
+    }
+    target_id = urljoin(base, reference)
+    target = _resolved(_documents()[target_id], target_id)
+    target = {key: value for key, value in target.items() if key not in ("$id", "$schema")}
+    return {**beside, "allOf": [target]} if beside.keys() - _ANNOTATIONS else target
+
+
+_ANNOTATIONS = {"title", "description"}
+
+
+def validator(name: str) -> Draft202012Validator:
+    """A validator for the document `schemas/<name>`; to be made once, not per document."""
+    return Draft202012Validator(schema(name), format_checker=FORMATS)
+
+
+def violations(validator: Draft202012Validator, document: Any) -> list[Violation]:
+    """All violations of `document`, each once, in the order of their places."""
+    found = {v for error in validator.iter_errors(document) for v in _described(error)}
+    return sorted(found, key=lambda violation: (violation.pointer, violation.detail))
+
+
+def _described(error: ValidationError) -> Iterable[Violation]:
+    place = "".join(
+        "/" + str(step).replace("~", "~0").replace("/", "~1") for step in error.absolute_path
+    )
+    wanted, value = error.validator_value, error.instance
+    title = error.schema.get("title") if isinstance(error.schema, dict) else None
+    match error.validator:
+        case "required":
+            missing = [name for name in wanted if name not in value]
+            return [Violation(f"{place}/{name}", "is required, and missing") for name in missing]
+        case "const":
+            detail = f"must be {shown(wanted)}, not {shown(value)}"
+        case "maxLength":
+            detail = f"must have at most {wanted} characters, not {len(value)}"
+        case "type" | "pattern" | "format" | "minimum" | "maximum" if title:
+            detail = f"is not a valid {title}: {shown(value)}"
+        case "type":
+            detail = f"must be of type {wanted}, not {shown(value)}"
+        case _:
+            detail = clip(error.message, 200)
+    return [Violation(place, detail)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    validator: Draft202012Validator
+    known_fields: Mapping[str, Any]
+
+
+class DeliveryValidator:
+    """Checks deliveries against the document of their action, `schemas/deliveries/<action>.json`.
+
+    Reads and compiles the documents of `actions` once, when it is made.
+    """
+
+    def __init__(self, actions: Iterable[str]) -> None:
+        self._any = _rules("common/delivery.json")
+        self._rules = {action: _rules(f"deliveries/{action}.json") for action in actions}
+
+    def validate(self, document: dict[str, Any]) -> dict[str, Any]:
+        """The valid delivery in `document`, less its null and empty fields.
+
+        Only fields that the documents know are looked at; all others are carried along as they
+        are. Raises Problem (422) with all violations.
+        """
+        action = document.get("action")
+        known = isinstance(action, str) and action in self._rules
+        rules = self._rules[str(action)] if known else self._any
+        delivery = _without_empty(document, rules.known_fields)
+        found = violations(rules.validator, delivery)
+        if "action" in delivery and not known:
+            detail = f"{shown(action)} is none of the known actions: {', '.join(self._rules)}"
+            found.insert(0, Violation("/action", detail))
+            raise Problem(Kind.UNKNOWN_ACTION, f"The action {detail}.", found)
+        if found:
+            detail = f"{len(found)} violation(s), the first at {found[0].pointer or 'the top'}: "
+            raise Problem(Kind.INVALID_DELIVERY, f"{detail}{found[0].detail}.", found)
+        return delivery
+
+
+def _rules(name: str) -> _Rules:
+    rules = validator(name)
+    return _Rules(rules, _known_fields(rules.schema))
+
+
+def _known_fields(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Names of the properties that `schema` lists, each with those of its own value."""
+    fields: dict[str, Any] = {}
+    for part in schema.get("allOf", ()):
+        fields |= _known_fields(part)
+    for name, value in schema.get("properties", {}).items():
+        fields[name] = fields.get(name, {}) | _known_fields(value)
+    return fields
+
+
+def _without_empty(members: dict[str, Any], known_fields: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {}
+    for name, value in members.items():
+        if name in known_fields:
+            if isinstance(value, dict):
+                value = _without_empty(value, known_fields[name])
+            if value is None or value == "" or value == {} or value == []:
+                continue
+        kept[name] = value
+    return kept

@@ -1,0 +1,101 @@
+"""`make demo`: every kind of delivery, sent to the real app, and where it ended."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tools import examples, queue_table
+from tools.deliveries import post
+from tools.processes import ToolError
+
+REGISTRY = "myregistry.azurecr.io"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A delivery and what must become of it: status, and the queue it lies on (None: on none)."""
+
+    name: str
+    body: dict[str, Any]
+    status: int
+    queue: str | None
+
+
+def steps() -> list[Step]:
+    """The documented delivery of every action, and a bad one."""
+    queues = {"ping": None}
+    good = [
+        Step(
+            action,
+            examples.documented(action),
+            200 if action == "ping" else 202,
+            queues.get(action, f"acr-{action.replace('_', '-')}"),
+        )
+        for action in examples.actions()
+    ]
+    bad = examples.documented("push")
+    bad["target"]["digest"] = "latest"
+    del bad["request"]
+    return [*good, Step("push, bad", bad, 422, "acr-rejected")]
+
+
+async def run(url: str, connection: str, console: Console) -> None:
+    """Sends every step to `url` and shows what lies on the queues of `connection`.
+
+    Raises ToolError where anything differs from what it must be.
+    """
+    sent = Table(title="Deliveries", title_justify="left")
+    for heading in ("delivery", "answer", "says"):
+        sent.add_column(heading, overflow="fold")
+    faults = []
+    for step in steps():
+        async for outcome in post(url, [json.dumps(step.body).encode()], registry=REGISTRY):
+            sent.add_row(step.name, str(outcome.status), escape(_summary(outcome.answer)))
+            if outcome.status != step.status:
+                faults.append(f"{step.name}: answered {outcome.status}, not {step.status}")
+    console.print(sent)
+
+    found = {queue.name: queue async for queue in queue_table.peek(connection)}
+    grid = queue_table.table()
+    for queue in found.values():
+        queue_table.add(grid, queue)
+    console.print(grid)
+    faults += [
+        f"{step.name}: is not on {step.queue}"
+        for step in steps()
+        if step.queue and step.body["id"] not in map(_event_id, _messages(found, step.queue))
+    ]
+    stored = sum(len(queue.messages) for queue in found.values())
+    if stored != (wanted := sum(step.queue is not None for step in steps())):
+        faults.append(f"{stored} messages are on the queues, not {wanted}")
+    if faults:
+        raise ToolError("The demo went wrong.\n" + "\n".join(faults))
+    console.print(
+        f"[green]✓[/] {len(steps())} deliveries, each where it belongs: {wanted} on a queue, "
+        "the ping answered."
+    )
+
+
+def _messages(found: dict[str, queue_table.Queue], name: str) -> list[Any]:
+    return found[name].messages if name in found else []
+
+
+def _event_id(message: dict[str, Any]) -> str:
+    """The id of the delivery in `message`, an event or the record of a rejected delivery."""
+    delivery = json.loads(message["body"]["content"]) if "body" in message else message
+    return str(delivery["id"])
+
+
+def _summary(answer: Any) -> str:
+    match answer:
+        case {"queues": queues, "subject": subject}:
+            return f"{subject} → {', '.join(queues)}"
+        case {"errors": errors, "title": title}:
+            return "\n".join([title, *(f"{e['pointer']} {e['detail']}" for e in errors)])
+        case {"detail": detail}:
+            return str(detail)
+    return str(answer)

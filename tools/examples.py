@@ -1,0 +1,26 @@
+"""The example deliveries in tests/examples, a folder for each action."""
+
+import json
+import uuid
+from pathlib import Path
+from typing import Any
+
+EXAMPLES = Path(__file__).parent.parent / "tests" / "examples"
+
+
+def actions() -> list[str]:
+    """The actions that have an example."""
+    return sorted(folder.name for folder in EXAMPLES.iterdir() if folder.is_dir())
+
+
+def documented(action: str, registry: str | None = None) -> dict[str, Any]:
+    """The documented example of `action`; where it names its registry, that is `registry`."""
+    example: dict[str, Any] = json.loads((EXAMPLES / action / "documented.json").read_bytes())
+    if registry and "request" in example:
+        example["request"]["host"] = registry
+    return example
+
+
+def anew(example: dict[str, Any]) -> dict[str, Any]:
+    """The same delivery under an id of its own."""
+    return {**example, "id": str(uuid.uuid4())}

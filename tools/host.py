@@ -1,0 +1,208 @@
+"""A local host for the function app, for development and tests.
+
+Serves every function folder as Azure would: HTTP by aiohttp, the functions loaded and run by
+Microsoft's own runtime for this programming model, `azure-functions-runtime-v1`, so that what
+passes here loads and answers the same there. It checks no keys and must not face a network.
+"""
+
+import asyncio
+import logging
+import re
+import secrets
+import signal
+import sys
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+from aiohttp import web
+from azure_functions_runtime_v1 import function_load_request, worker_init_request
+from azure_functions_runtime_v1.bindings.datumdef import Datum
+from azure_functions_runtime_v1.native_invocation import invocation_request_native
+
+from tools.local_settings import read_json, read_local_settings
+from tools.processes import ToolError
+
+_MAX_BODY_BYTES = 100 * 1024 * 1024  # the platform's own limit
+_ALL_METHODS = ("get", "post", "put", "patch", "delete", "head", "options")
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+log = logging.getLogger("host")
+
+
+class _Message(SimpleNamespace):
+    """Stands in for the classes of the worker's protocol, of which the runtime needs few."""
+
+
+class _StatusResult(_Message):
+    Failure, Success = 0, 1
+
+
+_PROTOS = SimpleNamespace(
+    BindingInfo=SimpleNamespace(undefined=0, out=1, inout=2),
+    StatusResult=_StatusResult,
+    RpcException=_Message,
+    WorkerMetadata=_Message,
+    WorkerInitResponse=_Message,
+    FunctionLoadResponse=_Message,
+)
+_DIRECTIONS = {"in": 0, "out": 1, "inout": 2}
+
+
+@dataclass(frozen=True)
+class HttpFunction:
+    """A function with an HTTP trigger: its name, trigger parameter, path and methods."""
+
+    name: str
+    parameter: str
+    path: str
+    methods: frozenset[str]
+
+
+def _look_here_last(root: Path) -> None:
+    """As in Azure: the app's folder is the last place where modules are looked for."""
+    sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != root]
+    sys.path.append(str(root))
+
+
+def _function_folders(root: Path) -> list[Path]:
+    return sorted(file.parent for file in root.glob("*/function.json"))
+
+
+async def load(root: Path) -> list[HttpFunction]:
+    """Loads every function of the app in `root`. Raises ToolError where one cannot be."""
+    _look_here_last(root)
+    init = SimpleNamespace(worker_init_request=SimpleNamespace(capabilities={}))
+    await worker_init_request(
+        SimpleNamespace(request=init, properties={"host": "127.0.0.1", "protos": _PROTOS})
+    )
+    prefix = read_json(root / "host.json").get("extensions", {}).get("http", {})
+    route_prefix = prefix.get("routePrefix", "api").strip("/")
+    folders = _function_folders(root)
+    if not folders:
+        raise ToolError(f"{root} holds no function: no folder in it has a function.json.")
+    return [await _load_function(folder, route_prefix) for folder in folders]
+
+
+async def _load_function(folder: Path, route_prefix: str) -> HttpFunction:
+    declared = read_json(folder / "function.json")
+    bindings = {
+        binding["name"]: SimpleNamespace(
+            type=binding["type"], direction=_DIRECTIONS[binding.get("direction", "in")], data_type=0
+        )
+        for binding in declared["bindings"]
+    }
+    metadata = SimpleNamespace(
+        name=folder.name,
+        directory=str(folder),
+        script_file=str(folder / declared.get("scriptFile", "__init__.py")),
+        entry_point=declared.get("entryPoint", "main"),
+        bindings=bindings,
+    )
+    load_request = SimpleNamespace(function_id=folder.name, metadata=metadata)
+    response = await function_load_request(
+        SimpleNamespace(request=SimpleNamespace(function_load_request=load_request))
+    )
+    if response.result.status != _StatusResult.Success:
+        raise ToolError(f"{folder.name} cannot be loaded.\n{response.result.exception.message}")
+    for binding in declared["bindings"]:
+        if binding["type"] == "httpTrigger":
+            route = binding.get("route", folder.name).strip("/")
+            if "{" in route:
+                raise ToolError(f"{folder.name}: this host knows no route parameters ({route}).")
+            path = "/".join(part for part in ("", route_prefix, route) if part or part == "")
+            methods = frozenset(m.upper() for m in binding.get("methods", _ALL_METHODS))
+            return HttpFunction(folder.name, binding["name"], path, methods)
+    raise ToolError(f"{folder.name}: this host knows HTTP triggers only.")
+
+
+def configure_logging() -> None:
+    """The app's own log on standard error, a line each."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("azure.functions").setLevel(logging.WARNING)
+
+
+def web_app(functions: list[HttpFunction]) -> web.Application:
+    """An aiohttp application that hands requests to `functions`."""
+    # Routes are matched without regard to case, and a wrong method is a 404, both as in Azure.
+    routes = {
+        (method, function.path.lower()): function
+        for function in functions
+        for method in function.methods
+    }
+
+    async def serve(request: web.Request) -> web.StreamResponse:
+        function = routes.get((request.method, request.path.rstrip("/").lower()))
+        if function is None:
+            return web.Response(status=404)
+        return await _invoke(function, request)
+
+    app = web.Application(client_max_size=_MAX_BODY_BYTES)
+    app.router.add_route("*", "/{path:.*}", serve)
+    return app
+
+
+async def _invoke(function: HttpFunction, request: web.Request) -> web.Response:
+    def text(value: str) -> Datum:
+        return Datum(value, "string")
+
+    http = {
+        "method": text(request.method),
+        "url": text(str(request.url)),
+        "headers": {
+            name.lower(): text(",".join(request.headers.getall(name))) for name in request.headers
+        },
+        "query": {name: text(",".join(request.query.getall(name))) for name in request.query},
+        "params": {},
+        "body": Datum(await request.read(), "bytes"),
+    }
+    ok, result, _, error, trace = await invocation_request_native(
+        str(uuid.uuid4()),
+        function.name,
+        [(function.parameter, Datum(http, "http"))],
+        {},
+        trace_parent=_trace_parent(request.headers.get("traceparent", "")),
+        trace_state=request.headers.get("tracestate", ""),
+    )
+    if not ok or result is None:
+        log.error("%s failed: %s\n%s", function.name, error, trace)
+        return web.Response(status=500)
+    if result.type != "http":
+        return web.Response(text=str(result.value))
+    return web.Response(
+        status=int(result.value["status_code"].value),
+        headers={name: value.value for name, value in result.value["headers"].items()},
+        body=result.value["body"].value,
+    )
+
+
+def _trace_parent(header: str) -> str:
+    """As the platform does: the caller's trace goes on; without one, a new one begins."""
+    if _TRACEPARENT.fullmatch(header):
+        return header
+    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-00"
+
+
+async def serve(root: Path, port: int, ready: Callable[[list[HttpFunction]], None]) -> None:
+    """Serves the app in `root`, an absolute path, on the loopback until SIGINT or SIGTERM."""
+    read_local_settings(root)
+    functions = await load(root)
+    runner = web.AppRunner(web_app(functions), access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+    except OSError as error:
+        await runner.cleanup()
+        raise ToolError(
+            f"Port {port} cannot be used ({error.strerror}): choose another with --port."
+        ) from None
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    ready(functions)
+    await stop.wait()
+    await runner.cleanup()
+    # The app's connections die with the process, as they do in Azure; asyncio need not warn.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
