@@ -17,8 +17,9 @@ MAX_BYTES = 4096
 # Seconds. The registry does not retry; whoever sends by other means may.
 RETRY_AFTER = 10
 
-# An id or subject longer than this is nobody's real one, and is cut in the answer.
-_MAX_TEXT = 256
+# Characters of a member. A real subject has at most 255 + 1 + 128; what is longer, or grows when
+# escaped, is cut.
+_MAX_TEXT, _MAX_ESCAPED = 400, 80
 
 PROBLEM_TYPE = "https://acr-webhook.example/problems/"
 
@@ -65,10 +66,13 @@ def refused(problem: Problem) -> Answer:
 
 def _body(members: Mapping[str, Any], name: str = "", values: Sequence[Any] = ()) -> bytes:
     """`members` and the list `values` as `name`, of which as many are left out as do not fit."""
-    document = {
-        key: clip(value, _MAX_TEXT) if isinstance(value, str) else value
-        for key, value in members.items()
-    }
+    for limit in (_MAX_TEXT, _MAX_ESCAPED):
+        document = {
+            key: clip(value, limit) if isinstance(value, str) else value
+            for key, value in members.items()
+        }
+        if len(_json(document)) <= MAX_BYTES // 2:
+            break
     if not name:
         return _json(document)
     for kept in range(len(values), -1, -1):

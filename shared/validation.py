@@ -81,7 +81,8 @@ def _described(error: ValidationError) -> Iterable[Violation]:
     place = "".join(
         "/" + str(step).replace("~", "~0").replace("/", "~1") for step in error.absolute_path
     )
-    wanted, value = error.validator_value, error.instance
+    wanted: Any = error.validator_value
+    value: Any = error.instance
     title = error.schema.get("title") if isinstance(error.schema, dict) else None
     match error.validator:
         case "required":
@@ -91,10 +92,10 @@ def _described(error: ValidationError) -> Iterable[Violation]:
             detail = f"must be {shown(wanted)}, not {shown(value)}"
         case "maxLength":
             detail = f"must have at most {wanted} characters, not {len(value)}"
+        case "type" if wanted in ("object", "array") or not title:
+            detail = f"must be of type {wanted}, not {shown(value)}"
         case "type" | "pattern" | "format" | "minimum" | "maximum" if title:
             detail = f"is not a valid {title}: {shown(value)}"
-        case "type":
-            detail = f"must be of type {wanted}, not {shown(value)}"
         case _:
             detail = clip(error.message, 200)
     return [Violation(place, detail)]
@@ -138,8 +139,8 @@ class DeliveryValidator:
 
 
 def _rules(name: str) -> _Rules:
-    rules = validator(name)
-    return _Rules(rules, _known_fields(rules.schema))
+    document = schema(name)
+    return _Rules(Draft202012Validator(document, format_checker=FORMATS), _known_fields(document))
 
 
 def _known_fields(schema: Mapping[str, Any]) -> dict[str, Any]:

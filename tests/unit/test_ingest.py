@@ -1,0 +1,223 @@
+"""The road without Storage: an in-memory shelf takes the place of the queues."""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from shared.actions import actions
+from shared.answers import Answer
+from shared.ingest import Delivery, Ingest
+from shared.queues import MAX_MESSAGE_BYTES, StorageUnavailable
+from shared.routing import Routes
+from shared.settings import Settings
+from shared.validation import validator, violations
+
+Example = Callable[..., dict[str, Any]]
+EVENT, RECORD = validator("event.v1.json"), validator("rejected.v1.json")
+RAISING = [name for name, action in actions().items() if action.type]
+
+
+class Shelf:
+    """Keeps messages in memory; queues in `broken` take none."""
+
+    def __init__(self, *broken: str) -> None:
+        self.messages: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        self._broken = broken
+
+    async def send(self, queue: str, message: bytes, deadline: float) -> None:
+        assert deadline > 0
+        assert len(message) <= MAX_MESSAGE_BYTES
+        if queue in self._broken:
+            raise StorageUnavailable(f"{queue}: no")
+        self.messages[queue].append(json.loads(message))
+
+
+def _ingest(shelf: Shelf, **environment: str) -> Ingest:
+    read = Settings.read({"AzureWebJobsStorage": "UseDevelopmentStorage=true", **environment})
+    return Ingest(read, Routes.load(RAISING), shelf)
+
+
+async def _receive(
+    ingest: Ingest, body: bytes | dict[str, Any], registry: str | None = None
+) -> tuple[Answer, dict[str, Any]]:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    delivery = Delivery(raw, registry, None, datetime.now(UTC))
+    answer = await ingest.receive(delivery)
+    assert len(answer.body) <= 4096
+    return answer, json.loads(answer.body)
+
+
+@pytest.mark.parametrize("action", RAISING)
+async def test_an_event_is_on_its_queue_when_202_is_answered(example: Example, action: str) -> None:
+    shelf = Shelf()
+    answer, said = await _receive(_ingest(shelf), example(action))
+    assert answer.status == 202
+    assert said["queues"] == [f"acr-{action.replace('_', '-')}"]
+    [event] = shelf.messages.pop(said["queues"][0])
+    assert not shelf.messages
+    assert violations(EVENT, event) == []
+    assert {name: event[name] for name in said if name != "queues"} == {
+        name: said[name] for name in said if name != "queues"
+    }
+
+
+async def test_a_ping_is_answered_and_kept_nowhere(example: Example) -> None:
+    shelf = Shelf()
+    answer, said = await _receive(_ingest(shelf), example("ping"))
+    assert (answer.status, said["action"]) == (200, "ping")
+    assert not shelf.messages
+
+
+async def test_a_repeated_delivery_is_accepted_again_under_the_same_id(example: Example) -> None:
+    shelf = Shelf()
+    ingest = _ingest(shelf)
+    for _ in range(2):
+        assert (await _receive(ingest, example("push")))[0].status == 202
+    assert [event["id"] for event in shelf.messages["acr-push"]] == [example("push")["id"]] * 2
+
+
+@pytest.mark.parametrize(
+    ("body", "environment", "registry", "reason", "status"),
+    [
+        (b"{", {}, None, "not-json", 400),
+        (b"[]", {}, None, "not-json", 400),
+        ({"action": "pull"}, {}, None, "unknown-action", 422),
+        ({"action": "push"}, {}, None, "invalid-delivery", 422),
+        ({}, {"ACR_REGISTRIES": "other.azurecr.io"}, None, "registry-not-allowed", 403),
+        ({}, {}, "not a host", "invalid-registry", 422),
+        ({}, {}, "other.azurecr.io", "invalid-registry", 422),
+        (b" " * 32 * 1024 + b"{}", {}, None, "body-too-large", 413),
+        (b"{}" + b" " * 1024, {"ACR_MAX_BODY_BYTES": "1024"}, None, "body-too-large", 413),
+    ],
+)
+async def test_what_is_refused_is_kept_with_its_reason(
+    example: Example,
+    body: bytes | dict[str, Any],
+    environment: dict[str, str],
+    registry: str | None,
+    reason: str,
+    status: int,
+) -> None:
+    shelf = Shelf()
+    sent = body if isinstance(body, bytes) or body else example("push")
+    answer, said = await _receive(_ingest(shelf, **environment), sent, registry)
+    assert answer.status == said["status"] == status
+    assert said["type"].endswith(reason)
+    [record] = shelf.messages.pop("acr-rejected")
+    assert not shelf.messages
+    assert violations(RECORD, record) == []
+    assert (record["reason"], record["status"]) == (reason, status)
+    assert record["errors"] == said["errors"]
+    assert record.get("registry") == registry
+
+
+async def test_a_ping_with_a_wrong_registry_parameter_says_so(example: Example) -> None:
+    answer, _ = await _receive(_ingest(Shelf()), example("ping"), "not a host")
+    assert answer.status == 422
+
+
+async def test_an_event_that_no_message_can_hold_is_refused_and_kept(example: Example) -> None:
+    shelf = Shelf()
+    # The tag stands in the event twice, in data and in the subject.
+    answer, said = await _receive(_ingest(shelf), example("push", target__tag="v" * 30_000))
+    assert answer.status == 413
+    assert said["type"].endswith("event-too-large")
+    [record] = shelf.messages["acr-rejected"]
+    assert json.loads(record["body"]["content"])["target"]["tag"] == "v" * 30_000
+
+
+@pytest.mark.parametrize(
+    ("delivery", "broken"), [({}, "acr-push"), ({"action": "pull"}, "acr-rejected")]
+)
+async def test_what_could_not_be_stored_is_a_503_that_says_when_to_come_again(
+    example: Example, delivery: dict[str, Any], broken: str
+) -> None:
+    answer, said = await _receive(_ingest(Shelf(broken)), delivery or example("push"))
+    assert answer.status == 503
+    assert int(answer.headers["Retry-After"]) > 0
+    assert said["type"].endswith("storage-unavailable")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+MEMBERS = st.sampled_from(
+    ["id", "timestamp", "action", "target", "request", "actor", "source"]
+) | st.text(max_size=8)
+FIELDS = st.sampled_from(
+    ["repository", "tag", "digest", "size", "length", "mediaType", "name", "version", "host", "id"]
+) | st.text(max_size=8)
+DELIVERIES = st.fixed_dictionaries(
+    {"action": st.sampled_from([*actions(), "pull"]) | JSON},
+    optional={
+        "id": st.text(min_size=1) | JSON,
+        "timestamp": st.datetimes().map(lambda moment: moment.isoformat() + "Z") | JSON,
+        "target": st.dictionaries(FIELDS, st.just("sha256:ab") | JSON) | JSON,
+        "request": st.dictionaries(FIELDS, st.just("a.azurecr.io") | JSON) | JSON,
+    },
+)
+VALID = st.builds(
+    lambda action, id_, moment, repository, tag, more: {
+        "id": id_,
+        "timestamp": moment.isoformat() + "Z",
+        "action": action,
+        "target": {
+            **more, "repository": repository, "tag": tag, "digest": "sha256:ab", "name": "n",
+            "version": "1",
+        },
+        "request": {"host": "a.azurecr.io"},
+    },
+    st.sampled_from(list(actions())),
+    st.text(min_size=1),
+    st.datetimes(),
+    st.text(max_size=260),
+    st.none() | st.text(),
+    st.dictionaries(st.text(max_size=8), JSON, max_size=3),
+)  # fmt: skip
+BODIES = st.binary(max_size=200) | (DELIVERIES | VALID | JSON | st.dictionaries(MEMBERS, JSON)).map(
+    json.dumps
+).map(str.encode)
+PARAMETERS = st.none() | st.sampled_from(["a.azurecr.io", "", "b"]) | st.text(max_size=30)
+
+
+@settings(
+    max_examples=2500, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+)
+@given(BODIES, PARAMETERS)
+async def test_every_body_ends_as_enqueued_ping_or_rejected_and_kept(
+    body: bytes, parameter: str | None
+) -> None:
+    shelf = Shelf()
+    answer, said = await _receive(_ingest_for_property(shelf), body, parameter)
+    match answer.status:
+        case 200:
+            assert said["action"] == "ping"
+            assert not shelf.messages
+        case 202:
+            assert list(shelf.messages) == said["queues"] != []
+            for [event] in shelf.messages.values():
+                assert violations(EVENT, event) == []
+        case 400 | 403 | 413 | 422:
+            [record] = shelf.messages.pop("acr-rejected")
+            assert not shelf.messages
+            assert violations(RECORD, record) == []
+            assert record["status"] == answer.status
+            assert record["body"]["length"] == len(body)
+        case _:
+            pytest.fail(f"answered {answer.status}")
+
+
+def _ingest_for_property(shelf: Shelf) -> Ingest:
+    PROPERTY_INGEST._queues = shelf
+    return PROPERTY_INGEST
+
+
+PROPERTY_INGEST = _ingest(Shelf())

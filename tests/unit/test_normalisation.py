@@ -1,0 +1,152 @@
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from azure.core.messaging import CloudEvent as AzureCloudEvent
+from cloudevents.core.formats.json import JSONFormat
+
+from shared.actions import actions
+from shared.normalisation import to_event
+from shared.registries import Registry
+from shared.validation import validator, violations
+
+Example = Callable[..., dict[str, Any]]
+REGISTRY = Registry("myregistry.azurecr.io")
+RAISING = [name for name, action in actions().items() if action.type]
+EVENT = validator("event.v1.json")
+
+
+def _event(delivery: dict[str, Any], registry: Registry | None = REGISTRY) -> dict[str, Any]:
+    event = to_event(delivery, actions()[delivery["action"]], registry)
+    assert violations(EVENT, event) == []
+    return event
+
+
+def test_a_push_is_the_event_that_event_grid_sends(example: Example) -> None:
+    delivery = example("push")
+    resource_id = (
+        "/subscriptions/0/resourceGroups/g/providers/Microsoft.ContainerRegistry/registries/my"
+    )
+    assert _event(delivery, Registry("myregistry.azurecr.io", resource_id)) == {
+        "specversion": "1.0",
+        "id": "cb8c3971-9adc-488b-bdd8-43cbb4974ff5",
+        "source": resource_id,
+        "type": "Microsoft.ContainerRegistry.ImagePushed",
+        "subject": "hello-world:v1",
+        "time": "2017-11-17T16:52:01.3431453Z",
+        "datacontenttype": "application/json",
+        "data": delivery,
+        "acrregistry": "myregistry.azurecr.io",
+        "acrreference": "myregistry.azurecr.io/hello-world@sha256:"
+        "80f0d5c8786bb9e621a45ece0db56d11cdc624ad20da9fe62e9d25490f331d7d",
+    }
+
+
+@pytest.mark.parametrize(
+    ("action", "changes", "type_", "subject"),
+    [
+        ("push", {}, "ImagePushed", "hello-world:v1"),
+        ("push", {"target__tag": ..., "target__digest": "sha256:ab"}, "ImagePushed",
+         "hello-world@sha256:ab"),
+        ("push", {"target__repository": "a/{tag}", "target__tag": "{x}"}, "ImagePushed",
+         "a/{tag}:{x}"),
+        ("delete", {}, "ImageDeleted", "hello-world"),
+        ("delete", {"target__digest": ...}, "ImageDeleted", "hello-world"),
+        ("quarantine", {}, "ImageQuarantined", "helloworld:1"),
+        ("quarantine", {"target__tag": ...}, "ImageQuarantined", "helloworld@sha256:91ef6"),
+        ("chart_push", {}, "ChartPushed", "wordpress:5.4.0.tgz"),
+        ("chart_delete", {}, "ChartDeleted", "wordpress:5.4.0.tgz"),
+    ],
+)  # fmt: skip
+def test_type_and_subject_are_those_of_event_grid(
+    example: Example, action: str, changes: dict[str, Any], type_: str, subject: str
+) -> None:
+    event = _event(example(action, **changes))
+    assert event["type"] == f"Microsoft.ContainerRegistry.{type_}"
+    assert event["subject"] == subject
+
+
+@pytest.mark.parametrize("action", RAISING)
+def test_data_is_the_delivery_itself(example: Example, action: str) -> None:
+    assert _event(example(action, future=[1, None]))["data"] == example(action, future=[1, None])
+
+
+@pytest.mark.parametrize("action", RAISING)
+def test_a_registry_that_nobody_names_is_said_to_be_unknown(example: Example, action: str) -> None:
+    event = _event(example(action), None)
+    assert event["source"] == "https://unknown.invalid"
+    assert "acrregistry" not in event
+    assert "acrreference" not in event
+
+
+def test_without_a_resource_id_the_source_is_the_login_server(example: Example) -> None:
+    assert _event(example("delete"))["source"] == "https://myregistry.azurecr.io"
+
+
+def test_a_deletion_without_digest_has_no_reference(example: Example) -> None:
+    event = _event(example("delete", target__digest=...))
+    assert "acrreference" not in event
+    assert event["acrregistry"] == "myregistry.azurecr.io"
+
+
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+def test_the_trace_of_the_request_goes_on(example: Example) -> None:
+    event = to_event(example("push"), actions()["push"], REGISTRY, TRACE)
+    assert event["traceparent"] == TRACE
+    assert violations(EVENT, event) == []
+
+
+@pytest.mark.parametrize("trace", [None, "", "x", TRACE + "\n", TRACE.upper(), TRACE[:-1]])
+def test_a_trace_that_is_none_is_left_out(example: Example, trace: str | None) -> None:
+    assert "traceparent" not in to_event(example("push"), actions()["push"], REGISTRY, trace)
+
+
+@pytest.mark.parametrize("action", RAISING)
+def test_azure_and_cloudevents_readers_read_the_event_back(example: Example, action: str) -> None:
+    event = _event(example(action))
+    moment = datetime.fromisoformat(event["time"])
+    assert moment.tzinfo == UTC
+
+    by_azure = AzureCloudEvent.from_json(json.dumps(event))
+    by_cloudevents = JSONFormat().read(None, json.dumps(event))
+    assert by_azure.id == by_cloudevents.get_id() == event["id"]
+    assert by_azure.type == by_cloudevents.get_type() == event["type"]
+    assert by_azure.source == by_cloudevents.get_source() == event["source"]
+    assert by_azure.subject == by_cloudevents.get_subject() == event["subject"]
+    assert by_azure.time == by_cloudevents.get_time() == moment
+    assert by_azure.data == by_cloudevents.get_data() == event["data"]
+    assert by_azure.extensions is not None
+    for name in ("acrregistry", "acrreference"):
+        assert by_azure.extensions[name] == by_cloudevents.get_extension(name) == event[name]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"specversion": "0.3"},
+        {"id": ""},
+        {"source": "contoso"},
+        {"type": "push"},
+        {"subject": "a\nb"},
+        {"time": "2017-11-17T16:52:01.343145347Z"},
+        {"time": "2017-11-17T16:52:01+01:00"},
+        {"data": {}},
+        {"acrregistry": "UPPER"},
+        {"traceparent": "x"},
+        {"Extension": "x"},
+        {"extension": {}},
+    ],
+)
+def test_the_event_schema_refuses_what_we_must_not_emit(
+    example: Example, change: dict[str, Any]
+) -> None:
+    assert violations(EVENT, _event(example("push")) | change)
+
+
+def test_any_event_valid_example_raises_a_valid_event(any_example: dict[str, Any]) -> None:
+    if actions()[any_example["action"]].type:
+        assert _event(any_example)["id"] == any_example["id"]

@@ -1,0 +1,82 @@
+import json
+
+import pytest
+
+from shared.parsing import MAX_DEPTH, parse
+from shared.problems import Kind, Problem
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        pytest.param(b"", "it is empty", id="empty"),
+        pytest.param(b"   ", "Expecting value at line 1 column", id="blank"),
+        pytest.param(b"\xef\xbb\xbf", "it is empty", id="byte order mark alone"),
+        pytest.param(b"\xff\xfe{\x00}\x00", "byte 0 is not UTF-8", id="UTF-16"),
+        pytest.param(b'{"id": "\xed\xa0\x80"}', "byte 8 is not UTF-8", id="surrogate in UTF-8"),
+        pytest.param(b'{"id": "\xc0\xaf"}', "byte 8 is not UTF-8", id="overlong UTF-8"),
+        pytest.param(b"\x00", "Expecting value", id="zero byte"),
+        pytest.param(b"id=1&action=push", "Expecting value", id="form"),
+        pytest.param(b"<xml/>", "Expecting value", id="XML"),
+        pytest.param(b'{"id": 1', "at line 1 column 9", id="cut off"),
+        pytest.param(b'{"id": 1}x', "Extra data at line 1 column 10", id="trailing garbage"),
+        pytest.param(b'{"id": 1,}', "at line 1 column", id="trailing comma"),
+        pytest.param(b"{'id': 1}", "at line 1 column 2", id="single quotes"),
+        pytest.param(b'{"id": NaN}', "NaN is not a JSON value", id="NaN"),
+        pytest.param(b'{"id": Infinity}', "Infinity is not a JSON value", id="Infinity"),
+        pytest.param(b'{"id": -Infinity}', "-Infinity is not", id="-Infinity"),
+        pytest.param(b'{"id": 1e999}', "too large", id="beyond a double"),
+        pytest.param(b'{"id": ' + b"9" * 5000 + b"}", "too many digits", id="5,000 digits"),
+        pytest.param(b'{"id": "\\ud800"}', "surrogate", id="lone high surrogate"),
+        pytest.param(b'{"id": "\\uDC00x"}', "surrogate", id="lone low surrogate"),
+        pytest.param(b'{"\\udfff": 1}', "surrogate", id="lone surrogate in a name"),
+        pytest.param(b'{"id": 1, "id": 2}', "occurs twice", id="name twice"),
+        pytest.param(b'{"a": {"x": 1, "x": 1}}', "occurs twice", id="name twice, inside"),
+        pytest.param(b"[" * 1_000_000, "nested deeper", id="a million arrays"),
+        pytest.param(b'{"a":' * 1_000_000, "nested deeper", id="a million objects"),
+        pytest.param(
+            b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}", "nested deeper", id="5,000 levels, closed"
+        ),
+        pytest.param(b"null", "not an object", id="null"),
+        pytest.param(b"[]", "not an object", id="array"),
+        pytest.param(b'"push"', "not an object", id="string"),
+        pytest.param(b"1", "not an object", id="number"),
+    ],
+)
+def test_a_body_that_is_no_json_object_is_a_400_that_says_why(body: bytes, why: str) -> None:
+    with pytest.raises(Problem) as caught:
+        parse(body)
+    assert caught.value.kind is Kind.NOT_JSON
+    assert why in caught.value.detail
+
+
+def test_a_byte_order_mark_is_tolerated() -> None:
+    assert parse(b'\xef\xbb\xbf{"id":"1"}') == {"id": "1"}
+
+
+def test_whole_surrogate_pairs_and_all_of_unicode_pass_unchanged() -> None:
+    text = "\U0001f433 \u00e9 \u4e2d \u0000 \ufffd"
+    assert parse(json.dumps({"id": text}).encode()) == {"id": text}
+    assert parse(json.dumps({"id": text}, ensure_ascii=False).encode()) == {"id": text}
+
+
+def test_numbers_pass_unchanged_up_to_64_bits_and_beyond() -> None:
+    assert parse(b'{"a": 9223372036854775807, "b": 123456789012345678901234567890, "c": 0.5}') == {
+        "a": 2**63 - 1,
+        "b": 123456789012345678901234567890,
+        "c": 0.5,
+    }
+
+
+@pytest.mark.parametrize(("levels", "passes"), [(MAX_DEPTH, True), (MAX_DEPTH + 1, False)])
+def test_the_deepest_nesting_is_the_same_on_every_python(levels: int, passes: bool) -> None:
+    body = b'{"a":' * (levels - 1) + b"{}" + b"}" * (levels - 1)
+    if passes:
+        assert parse(body)
+    else:
+        with pytest.raises(Problem, match="nested deeper than 64 levels"):
+            parse(body)
+
+
+def test_many_objects_side_by_side_are_not_taken_for_deep_ones() -> None:
+    assert len(parse(json.dumps({"a": [{}] * 1000}).encode())["a"]) == 1000

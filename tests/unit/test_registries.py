@@ -1,0 +1,89 @@
+import pytest
+
+from shared.problems import Kind, Problem
+from shared.registries import AllowList, Registry
+
+RESOURCE = (
+    "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/images"
+    "/providers/Microsoft.ContainerRegistry/registries/contoso"
+)
+
+
+def test_without_a_list_every_registry_may_deliver() -> None:
+    assert AllowList.parse("").registry("a.azurecr.io", None) == Registry("a.azurecr.io")
+
+
+def test_a_list_names_login_servers_and_resource_ids() -> None:
+    allowed = AllowList.parse(f" Contoso.azurecr.io = {RESOURCE} , fabrikam.azurecr.io,, ")
+    contoso = Registry("contoso.azurecr.io", RESOURCE)
+    assert allowed.registry("contoso.azurecr.io", None) == contoso
+    assert allowed.registry("CONTOSO.azurecr.io:443", None) == contoso
+    assert allowed.registry("fabrikam.azurecr.io", None) == Registry("fabrikam.azurecr.io")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("contoso azurecr.io", 'entry 1: "contoso azurecr.io" is not a host name'),
+        ("a.azurecr.io, https://b.azurecr.io", 'entry 2: "https://b.azurecr.io" is not a host'),
+        ("a.azurecr.io=contoso", 'entry 1: "contoso" is not the resource id of a registry'),
+        ("a.azurecr.io=/subscriptions/x", "is not the resource id"),
+        ("a.azurecr.io,A.azurecr.io", "entry 2: a.azurecr.io is listed twice"),
+        ("=" + RESOURCE, 'entry 1: "" is not a host name'),
+    ],
+)
+def test_a_list_that_cannot_be_read_says_which_entry_and_why(text: str, why: str) -> None:
+    with pytest.raises(ValueError, match="entry") as caught:
+        AllowList.parse(text)
+    assert why in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("host", "parameter"), [("c.azurecr.io", None), (None, "c.azurecr.io"), ("c.azurecr.io",) * 2]
+)
+def test_a_registry_that_is_not_on_the_list_is_a_403(
+    host: str | None, parameter: str | None
+) -> None:
+    with pytest.raises(Problem) as caught:
+        AllowList.parse("a.azurecr.io,b.azurecr.io").registry(host, parameter)
+    assert caught.value.kind is Kind.REGISTRY_NOT_ALLOWED
+    assert caught.value.kind.status == 403
+    assert "c.azurecr.io" in caught.value.detail
+
+
+def test_a_chart_delivery_comes_from_the_registry_that_the_url_names() -> None:
+    assert AllowList.parse("").registry(None, "A.azurecr.io") == Registry("a.azurecr.io")
+
+
+def test_a_chart_delivery_comes_from_the_only_registry_that_is_allowed() -> None:
+    assert AllowList.parse("a.azurecr.io").registry(None, None) == Registry("a.azurecr.io")
+
+
+@pytest.mark.parametrize("text", ["", "a.azurecr.io,b.azurecr.io"])
+@pytest.mark.parametrize("parameter", [None, ""])
+def test_where_nothing_tells_the_registry_it_is_unknown(text: str, parameter: str | None) -> None:
+    assert AllowList.parse(text).registry(None, parameter) is None
+
+
+@pytest.mark.parametrize(
+    "parameter", ["not a host", "a_b", "a.io/../x", "x" * 5000, "\ud800", "a.io\n", "<script>"]
+)
+@pytest.mark.parametrize("host", [None, "a.azurecr.io"])
+def test_a_parameter_that_is_no_host_name_is_refused(host: str | None, parameter: str) -> None:
+    with pytest.raises(Problem, match="registry parameter") as caught:
+        AllowList.parse("").registry(host, parameter)
+    assert caught.value.kind is Kind.INVALID_REGISTRY
+    assert len(caught.value.detail) < 300
+
+
+def test_a_parameter_that_contradicts_the_delivery_is_refused() -> None:
+    with pytest.raises(Problem) as caught:
+        AllowList.parse("").registry("a.azurecr.io", "b.azurecr.io")
+    assert caught.value.kind is Kind.INVALID_REGISTRY
+    assert "a.azurecr.io" in caught.value.detail
+    assert "b.azurecr.io" in caught.value.detail
+
+
+def test_a_parameter_that_agrees_but_for_case_and_port_is_fine() -> None:
+    registry = AllowList.parse("").registry("a.azurecr.io:443", "A.AZURECR.IO")
+    assert registry == Registry("a.azurecr.io")

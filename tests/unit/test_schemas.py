@@ -1,0 +1,90 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from shared.actions import actions
+from shared.problems import Problem
+from shared.validation import SCHEMAS, DeliveryValidator, schema, validator, violations
+
+FILES = sorted(SCHEMAS.rglob("*.json"))
+EXAMPLES = Path(__file__).parent.parent / "examples"
+NAMES = [file.relative_to(SCHEMAS).as_posix() for file in FILES]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_schema_is_valid_against_the_meta_schema(name: str) -> None:
+    document = json.loads((SCHEMAS / name).read_bytes())
+    assert document["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    Draft202012Validator.check_schema(document)
+    Draft202012Validator.check_schema(schema(name))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_schema_is_identified_by_its_path(name: str) -> None:
+    document = json.loads((SCHEMAS / name).read_bytes())
+    assert document["$id"] == f"https://acr-webhook.example/schemas/{name}"
+
+
+def test_actions_schemas_and_examples_mirror_each_other() -> None:
+    schemas = {file.stem for file in (SCHEMAS / "deliveries").iterdir()}
+    examples = {folder.name for folder in EXAMPLES.iterdir()}
+    assert set(actions()) == schemas == examples
+
+
+def test_every_example_is_valid(any_example: dict[str, Any]) -> None:
+    assert DeliveryValidator(actions()).validate(any_example) == any_example
+
+
+def test_an_example_of_one_action_is_not_valid_as_another(any_example: dict[str, Any]) -> None:
+    own = any_example["action"]
+    for other in set(actions()) - {own}:
+        found = violations(validator(f"deliveries/{other}.json"), any_example)
+        assert "/action" in {violation.pointer for violation in found}
+
+
+@pytest.mark.parametrize(
+    ("action", "required"),
+    [
+        ("push", "target target__repository target__digest request request__host"),
+        ("delete", "target target__repository request request__host"),
+        ("quarantine", "target target__repository target__digest request request__host"),
+        (
+            "chart_push",
+            "target target__repository target__digest target__name target__version",
+        ),
+        (
+            "chart_delete",
+            "target target__repository target__digest target__name target__version",
+        ),
+        ("ping", ""),
+    ],
+)
+def test_what_an_action_requires_and_nothing_else(
+    example: Callable[..., dict[str, Any]], action: str, required: str
+) -> None:
+    def members(part: dict[str, Any], prefix: str = "") -> list[str]:
+        names = []
+        for name, value in part.items():
+            names.append(prefix + name)
+            if isinstance(value, dict):
+                names += members(value, f"{prefix}{name}__")
+        return names
+
+    check = DeliveryValidator(actions())
+    needed = {"id", "timestamp", "action", *required.split()}
+    for member in members(example(action)):
+        # Absent, null and empty are the same.
+        for value in (..., None, "", {}, []):
+            delivery = example(action, **{member: value})
+            if member in needed:
+                with pytest.raises(Problem) as caught:
+                    check.validate(delivery)
+                pointers = [violation.pointer for violation in caught.value.violations]
+                assert pointers == ["/" + member.replace("__", "/")]
+                assert caught.value.kind.status == 422
+            else:
+                assert check.validate(delivery) == example(action, **{member: ...})

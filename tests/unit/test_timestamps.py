@@ -1,0 +1,70 @@
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.timestamps import to_utc
+
+
+@pytest.mark.parametrize(
+    ("text", "utc"),
+    [
+        ("2017-11-17T16:52:01.343145347Z", "2017-11-17T16:52:01.3431453Z"),
+        ("2019-03-05T23:45:31.2614267Z", "2019-03-05T23:45:31.2614267Z"),
+        ("2019-03-05T23:45:31Z", "2019-03-05T23:45:31Z"),
+        ("2019-03-05T23:45:31.5Z", "2019-03-05T23:45:31.5Z"),
+        ("2019-03-05t23:45:31z", "2019-03-05T23:45:31Z"),
+        ("2019-12-31T23:59:59.99999999999999999999Z", "2019-12-31T23:59:59.9999999Z"),
+        ("2020-01-01T00:30:00.25+01:00", "2019-12-31T23:30:00.25Z"),
+        ("2019-12-31T19:30:00-05:30", "2020-01-01T01:00:00Z"),
+        ("2019-01-01T00:00:00-00:00", "2019-01-01T00:00:00Z"),
+        ("2020-02-29T00:00:00Z", "2020-02-29T00:00:00Z"),
+        ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z"),
+    ],
+)
+def test_time_is_given_in_utc_with_at_most_seven_fraction_digits(text: str, utc: str) -> None:
+    assert to_utc(text) == utc
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "yesterday",
+        "2019-03-05",
+        "2019-03-05T23:45:31",
+        "2019-03-05 23:45:31Z",
+        "2019-03-05T23:45Z",
+        "2019-03-05T23:45:31.Z",
+        "2019-03-05T23:45:31,5Z",
+        "2019-03-05T24:00:00Z",
+        "2019-03-05T23:60:00Z",
+        "2016-12-31T23:59:60Z",
+        "2019-02-29T00:00:00Z",
+        "2019-13-01T00:00:00Z",
+        "2019-00-01T00:00:00Z",
+        "0000-01-01T00:00:00Z",
+        "0001-01-01T00:00:00+00:01",
+        "9999-12-31T23:59:59-00:01",
+        "2019-03-05T23:45:31+24:00",
+        "2019-03-05T23:45:31+0100",
+        "2019-03-05T23:45:31Z\n",
+        " 2019-03-05T23:45:31Z",
+        "٢٠١٩-03-05T23:45:31Z",
+        "20190305T234531Z",
+        "2019-W10-2T23:45:31Z",
+    ],
+)
+def test_what_is_no_rfc_3339_timestamp_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        to_utc(text)
+
+
+@given(
+    st.datetimes(datetime(2, 1, 1), datetime(9998, 1, 1)),  # noqa: DTZ001 (naive by intent)
+    st.integers(-23 * 60, 23 * 60),
+)
+def test_the_instant_stays_the_same(moment: datetime, offset: int) -> None:
+    local = moment.replace(tzinfo=timezone(timedelta(minutes=offset)))
+    assert datetime.fromisoformat(to_utc(local.isoformat())) == local.astimezone(UTC)
