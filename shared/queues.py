@@ -145,7 +145,8 @@ def _may_pass(error: Exception) -> bool:
 
 def _code(error: HttpResponseError) -> str | None:
     """Storage's own word for the error; the SDK sets it, though its types do not say so."""
-    return getattr(error, "error_code", None)
+    code = getattr(error, "error_code", None)
+    return str(getattr(code, "value", code)) if code else None
 
 
 def _reason(error: Exception) -> str:

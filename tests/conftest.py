@@ -2,11 +2,15 @@
 
 import copy
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from azure.storage.queue import BinaryBase64DecodePolicy, QueueMessage
+
+from shared.queues import connect
+from tools import processes
 
 EXAMPLES = Path(__file__).parent / "examples"
 
@@ -47,3 +51,47 @@ def example() -> Callable[..., dict[str, Any]]:
         return delivery
 
     return make
+
+
+@pytest.fixture(scope="session")
+def azurite() -> Iterator[str]:
+    """The connection string of an Azurite of the tests' own."""
+    with processes.azurite(processes.free_port()) as connection:
+        yield connection
+
+
+class Storage:
+    """Looks at the queues of an account from outside the app."""
+
+    def __init__(self, connection: str) -> None:
+        self.connection = connection
+        self.service = connect(connection)
+
+    async def queues(self) -> list[str]:
+        """The names of all queues."""
+        return [str(queue.name) async for queue in self.service.list_queues()]
+
+    async def take(self, queue: str) -> list[QueueMessage]:
+        """Takes every message off `queue`; the contents are bytes."""
+        client = self.service.get_queue_client(
+            queue, message_decode_policy=BinaryBase64DecodePolicy()
+        )
+        messages = []
+        async for message in client.receive_messages(messages_per_page=32):
+            await client.delete_message(message)
+            messages.append(message)
+        return messages
+
+    async def documents(self, queue: str) -> list[dict[str, Any]]:
+        """Takes every message off `queue`, parsed."""
+        return [json.loads(message.content) for message in await self.take(queue)]
+
+
+@pytest.fixture
+async def storage(azurite: str) -> AsyncIterator[Storage]:
+    """An account without queues."""
+    storage = Storage(azurite)
+    for queue in await storage.queues():
+        await storage.service.delete_queue(queue)
+    yield storage
+    await storage.service.close()

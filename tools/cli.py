@@ -1,4 +1,8 @@
-"""The command line: `python -m tools`."""
+"""The command line: `python -m tools`.
+
+What a command alone needs is imported where it is used: `host` must find the app's own modules
+the way Azure does, not loaded already.
+"""
 
 import asyncio
 import json
@@ -13,10 +17,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from shared.settings import Settings, SettingsError
-from tools import examples, queue_table
-from tools.deliveries import Outcome, post
-from tools.processes import ROOT, ToolError, azurite, free_port, function_url
+from tools import examples
+from tools.processes import ROOT, ToolError, azurite, connection_string, free_port, function_url
 from tools.processes import app as running_app
 
 PORT = 7071  # Core Tools' own
@@ -48,7 +50,7 @@ def _plainly() -> Iterator[None]:
         signal.signal(number, stop)
     try:
         yield
-    except (ToolError, SettingsError) as error:
+    except ToolError as error:
         errors.print(f"[red]Error:[/] {error}", highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
@@ -117,6 +119,8 @@ def send(
     concurrency: Annotated[int, typer.Option(help="How many at a time.", min=1, max=256)] = 16,
 ) -> None:
     """Post the documented example of ACTION to the function."""
+    from tools.deliveries import Outcome, post
+
     with _plainly():
         if action not in examples.actions():
             known = ", ".join(examples.actions())
@@ -160,7 +164,7 @@ def peek(
     as_json: Annotated[bool, typer.Option("--json", help="Whole messages, a line each.")] = False,
 ) -> None:
     """Show what lies on the queues, without taking it."""
-    from tools.processes import connection_string
+    from tools import queue_table
 
     async def show(connection: str) -> None:
         queues = [seen async for seen in queue_table.peek(connection, queue)]
@@ -179,10 +183,14 @@ def peek(
 
 def _connection() -> str:
     """The connection string that the app itself would use here."""
+    from shared.settings import Settings, SettingsError
     from tools.local_settings import read_local_settings
 
     read_local_settings(ROOT)
-    return Settings.read(os.environ).connection_string
+    try:
+        return Settings.read(os.environ).connection_string
+    except SettingsError as error:
+        raise ToolError(str(error)) from None
 
 
 def _progress() -> Progress:

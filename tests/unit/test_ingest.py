@@ -176,16 +176,15 @@ VALID = st.builds(
         "request": {"host": "a.azurecr.io"},
     },
     st.sampled_from(list(actions())),
-    st.text(min_size=1),
+    st.uuids().map(str) | st.text(min_size=1),
     st.datetimes(),
-    st.text(max_size=260),
+    st.just("team-a/web") | st.text(max_size=260),
     st.none() | st.text(),
     st.dictionaries(st.text(max_size=8), JSON, max_size=3),
 )  # fmt: skip
-BODIES = st.binary(max_size=200) | (DELIVERIES | VALID | JSON | st.dictionaries(MEMBERS, JSON)).map(
-    json.dumps
-).map(str.encode)
-PARAMETERS = st.none() | st.sampled_from(["a.azurecr.io", "", "b"]) | st.text(max_size=30)
+DOCUMENTS = VALID | (DELIVERIES | JSON | st.dictionaries(MEMBERS, JSON))
+BODIES = st.binary(max_size=200) | DOCUMENTS.map(json.dumps).map(str.encode)
+PARAMETERS = st.sampled_from([None, None, "a.azurecr.io", "", "b"]) | st.text(max_size=30)
 
 
 @settings(

@@ -111,7 +111,7 @@ def test_azure_and_cloudevents_readers_read_the_event_back(example: Example, act
     moment = datetime.fromisoformat(event["time"])
     assert moment.tzinfo == UTC
 
-    by_azure = AzureCloudEvent.from_json(json.dumps(event))
+    by_azure: AzureCloudEvent[Any] = AzureCloudEvent.from_json(json.dumps(event))
     by_cloudevents = JSONFormat().read(None, json.dumps(event))
     assert by_azure.id == by_cloudevents.get_id() == event["id"]
     assert by_azure.type == by_cloudevents.get_type() == event["type"]

@@ -78,7 +78,8 @@ def test_what_an_action_requires_and_nothing_else(
     needed = {"id", "timestamp", "action", *required.split()}
     for member in members(example(action)):
         # Absent, null and empty are the same.
-        for value in (..., None, "", {}, []):
+        absent: tuple[Any, ...] = (..., None, "", {}, [])
+        for value in absent:
             delivery = example(action, **{member: value})
             if member in needed:
                 with pytest.raises(Problem) as caught:

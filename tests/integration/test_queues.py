@@ -1,0 +1,106 @@
+import asyncio
+from base64 import b64decode
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from shared.queues import MAX_MESSAGE_BYTES, Queues, StorageUnavailable
+from tools import processes
+
+
+@pytest.fixture
+async def queues(storage: Any) -> AsyncIterator[Queues]:
+    queues = Queues(storage.connection)
+    yield queues
+    await queues.close()
+
+
+def _soon(seconds: float = 4) -> float:
+    return asyncio.get_running_loop().time() + seconds
+
+
+async def test_a_missing_queue_is_created_on_first_use(storage: Any, queues: Queues) -> None:
+    assert await storage.queues() == []
+    await queues.send("acr-push", b"one", _soon())
+    assert [m.content for m in await storage.take("acr-push")] == [b"one"]
+
+
+async def test_many_first_uses_at_once_lose_nothing(storage: Any, queues: Queues) -> None:
+    contents = [str(number).encode() for number in range(50)]
+    await asyncio.gather(*(queues.send("acr-push", content, _soon()) for content in contents))
+    found = {message.content for message in await storage.take("acr-push")}
+    assert found == set(contents)
+
+
+async def test_a_queue_that_was_deleted_under_us_is_created_again(
+    storage: Any, queues: Queues
+) -> None:
+    await queues.send("acr-push", b"one", _soon())
+    await storage.service.delete_queue("acr-push")
+    await queues.send("acr-push", b"two", _soon())
+    assert [m.content for m in await storage.take("acr-push")] == [b"two"]
+
+
+async def test_a_message_is_base64_and_never_expires(storage: Any, queues: Queues) -> None:
+    await queues.send("acr-push", b"\x00\xff<&>", _soon())
+    [message] = await storage.service.get_queue_client("acr-push").peek_messages()
+    assert b64decode(message.content, validate=True) == b"\x00\xff<&>"
+    assert message.expires_on > datetime(9000, 1, 1, tzinfo=UTC)
+
+
+async def test_the_longest_message_is_stored_whole(storage: Any, queues: Queues) -> None:
+    longest = b"\xfe" * MAX_MESSAGE_BYTES
+    await queues.send("acr-push", longest, _soon())
+    assert [m.content for m in await storage.take("acr-push")] == [longest]
+
+
+async def test_a_message_that_storage_does_not_take_is_an_error_at_once(queues: Queues) -> None:
+    started = asyncio.get_running_loop().time()
+    with pytest.raises(StorageUnavailable, match="acr-push: Storage answered 4"):
+        await queues.send("acr-push", b"x" * (MAX_MESSAGE_BYTES + 1), _soon(30))
+    assert asyncio.get_running_loop().time() - started < 20
+
+
+async def test_all_requests_share_one_client_a_queue(queues: Queues) -> None:
+    for queue in ("acr-push", "acr-delete", "acr-push"):
+        await queues.send(queue, b"x", _soon())
+    assert set(queues._clients) == {"acr-push", "acr-delete"}
+
+
+def test_on_another_event_loop_the_clients_are_made_anew(azurite: str) -> None:
+    async def use(queues: Queues, content: bytes) -> None:
+        await queues.send("two-loops", content, _soon())
+
+    async def use_and_close(queues: Queues, content: bytes) -> None:
+        await use(queues, content)
+        await queues.close()
+
+    queues = Queues(azurite)
+    asyncio.run(use_and_close(queues, b"one"))
+    asyncio.run(use_and_close(queues, b"two"))
+
+
+async def test_storage_that_refuses_connections_is_an_error_before_the_deadline() -> None:
+    queues = Queues(processes.connection_string(processes.free_port()))
+    started = asyncio.get_running_loop().time()
+    with pytest.raises(StorageUnavailable, match="acr-push: Storage cannot be reached"):
+        await queues.send("acr-push", b"x", _soon(1))
+    assert asyncio.get_running_loop().time() - started < 1.5
+    await queues.close()
+
+
+async def test_a_key_that_is_not_the_accounts_is_an_error_that_does_not_show_it(
+    azurite: str,
+) -> None:
+    key = "bm90LXRoZS1rZXk="
+    for wrong in (azurite.replace(processes.KEY, key), azurite.replace(processes.KEY, "not base")):
+        queues = Queues(wrong)
+        with pytest.raises(StorageUnavailable) as caught:
+            await queues.send("acr-push", b"x", _soon(30))
+        assert str(caught.value) in (
+            "acr-push: Storage answered 403 AuthenticationFailed",
+            "acr-push: the account key cannot be used",
+        )
+        await queues.close()
