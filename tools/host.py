@@ -40,7 +40,7 @@ class _StatusResult(_Message):
     Failure, Success = 0, 1
 
 
-_PROTOS = SimpleNamespace(
+PROTOS = SimpleNamespace(
     BindingInfo=SimpleNamespace(undefined=0, out=1, inout=2),
     StatusResult=_StatusResult,
     RpcException=_Message,
@@ -76,7 +76,7 @@ async def load(root: Path) -> list[HttpFunction]:
     _look_here_last(root)
     init = SimpleNamespace(worker_init_request=SimpleNamespace(capabilities={}))
     await worker_init_request(
-        SimpleNamespace(request=init, properties={"host": "127.0.0.1", "protos": _PROTOS})
+        SimpleNamespace(request=init, properties={"host": "127.0.0.1", "protos": PROTOS})
     )
     prefix = read_json(root / "host.json").get("extensions", {}).get("http", {})
     route_prefix = prefix.get("routePrefix", "api").strip("/")
@@ -112,7 +112,7 @@ async def _load_function(folder: Path, route_prefix: str) -> HttpFunction:
             route = binding.get("route", folder.name).strip("/")
             if "{" in route:
                 raise ToolError(f"{folder.name}: this host knows no route parameters ({route}).")
-            path = "/".join(part for part in ("", route_prefix, route) if part or part == "")
+            path = "/" + "/".join(filter(None, (route_prefix, route)))
             methods = frozenset(m.upper() for m in binding.get("methods", _ALL_METHODS))
             return HttpFunction(folder.name, binding["name"], path, methods)
     raise ToolError(f"{folder.name}: this host knows HTTP triggers only.")
@@ -121,7 +121,8 @@ async def _load_function(folder: Path, route_prefix: str) -> HttpFunction:
 def configure_logging() -> None:
     """The app's own log on standard error, a line each."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("azure.functions").setLevel(logging.WARNING)
+    # The runtime's own log: what fails there is reported here.
+    logging.getLogger("azure.functions").setLevel(logging.CRITICAL)
 
 
 def web_app(functions: list[HttpFunction]) -> web.Application:

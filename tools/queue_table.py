@@ -74,7 +74,7 @@ def add(grid: Table, queue: Queue) -> None:
 def _row(message: Any) -> tuple[str, str]:
     match message:
         case {"specversion": _, "type": type_, "subject": subject}:
-            return clip(str(type_), 100), clip(str(subject), 200)
+            return clip(str(type_).rpartition(".")[2], 80), clip(str(subject), 200)
         case {"reason": reason, "status": status, "errors": [*errors]}:
             lines = [f"{error['pointer']} {error['detail']}".strip() for error in errors]
             return f"{reason} ({status})", clip("\n".join(lines), 400)

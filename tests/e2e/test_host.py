@@ -1,0 +1,243 @@
+"""The local host: what it serves, and how it fails."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tools import processes
+
+PARTS = ("AcrWebhook", "shared", "tools", "tests/examples", "host.json", "routes.json")
+BINDINGS = [
+    {"type": "httpTrigger", "direction": "in", "name": "req", "route": "Echo/Here"},
+    {"type": "http", "direction": "out", "name": "$return"},
+]
+ECHO = """
+import json
+import azure.functions as func
+
+def main(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    if req.params.get("how") == "raise":
+        raise RuntimeError("secret-in-exception")
+    if req.params.get("how") == "none":
+        return None
+    return func.HttpResponse(
+        json.dumps({
+            "method": req.method, "url": req.url, "query": dict(req.params),
+            "headers": dict(req.headers), "body": req.get_body().hex(),
+            "trace": context.trace_context.Traceparent, "invocation": context.invocation_id,
+        }),
+        status_code=209,
+        headers={"x-one": "1"},
+        mimetype="application/json",
+    )
+"""
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Path:
+    """A copy of the app that a test may spoil."""
+    for part in PARTS:
+        source, target = processes.ROOT / part, tmp_path / part
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, target)
+    return tmp_path
+
+
+def _add_echo(app: Path, source: str = ECHO, **changes: Any) -> None:
+    (app / "Echo").mkdir()
+    (app / "Echo" / "__init__.py").write_text(source)
+    (app / "Echo" / "function.json").write_text(json.dumps({"bindings": BINDINGS, **changes}))
+
+
+def _command(port: int) -> list[str]:
+    return [sys.executable, "-m", "tools", "host", "--port", str(port)]
+
+
+ENVIRONMENT = {"AzureWebJobsStorage": "UseDevelopmentStorage=true", "NO_COLOR": "1"}
+
+
+def _fails(app: Path, **settings: str) -> str:
+    """What the host says when it stops by itself, with exit status 1."""
+    result = subprocess.run(
+        _command(processes.free_port()),
+        cwd=app,
+        env={**os.environ, **ENVIRONMENT, **settings},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    return result.stderr
+
+
+@contextmanager
+def _serving(app: Path, port: int, **settings: str) -> Iterator[None]:
+    process = subprocess.Popen(
+        _command(port),
+        cwd=app,
+        env={**os.environ, **ENVIRONMENT, **settings},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr
+    try:
+        for line in process.stderr:
+            if "AcrWebhook:" in line:
+                break
+        yield
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    assert process.returncode == 0
+
+
+async def test_requests_arrive_and_answers_leave_unchanged(
+    app: Path, http: aiohttp.ClientSession
+) -> None:
+    _add_echo(app)
+    port = processes.free_port()
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    with _serving(app, port):
+        # Routes are matched without regard to case.
+        url = f"http://127.0.0.1:{port}/API/echo/here?a=1&a=2&b=%C3%A9"
+        headers = {"X-Two": "2", "traceparent": trace}
+        async with http.put(url, data=b"\x00\xff", headers=headers) as response:
+            assert response.status == 209
+            assert response.headers["x-one"] == "1"
+            assert response.headers["content-type"] == "application/json"
+            seen = await response.json()
+    assert seen["method"] == "PUT"
+    assert seen["query"] == {"a": "1,2", "b": "é"}
+    assert seen["headers"]["x-two"] == "2"
+    assert seen["body"] == "00ff"
+    assert seen["trace"] == trace
+    assert seen["invocation"]
+
+
+async def test_a_function_that_raises_or_returns_nothing_is_an_empty_500(
+    app: Path, http: aiohttp.ClientSession
+) -> None:
+    _add_echo(app)
+    port = processes.free_port()
+    with _serving(app, port):
+        for how in ("raise", "none"):
+            url = f"http://127.0.0.1:{port}/api/Echo/Here?how={how}"
+            async with http.get(url) as response:
+                assert response.status == 500
+                assert await response.read() == b""
+
+
+async def test_a_path_that_is_no_functions_is_404(app: Path, http: aiohttp.ClientSession) -> None:
+    port = processes.free_port()
+    with _serving(app, port):
+        for path in ("/", "/api", "/api/Other", "/AcrWebhook", "/api/AcrWebhook/x"):
+            async with http.post(f"http://127.0.0.1:{port}{path}") as response:
+                assert response.status == 404
+
+
+async def test_the_route_prefix_of_host_json_is_honoured(
+    app: Path, http: aiohttp.ClientSession
+) -> None:
+    document = {"version": "2.0", "extensions": {"http": {"routePrefix": ""}}}
+    (app / "host.json").write_text(json.dumps(document))
+    port = processes.free_port()
+    with _serving(app, port):
+        ping = (app / "tests/examples/ping/documented.json").read_bytes()
+        async with http.post(f"http://127.0.0.1:{port}/AcrWebhook", data=ping) as response:
+            assert response.status == 200
+
+
+async def test_values_of_local_settings_json_are_settings_where_the_environment_has_none(
+    app: Path, http: aiohttp.ClientSession, azurite: str
+) -> None:
+    values = {"ACR_REGISTRIES": "contoso.azurecr.io", "AzureWebJobsStorage": "nonsense"}
+    (app / "local.settings.json").write_text(json.dumps({"IsEncrypted": False, "Values": values}))
+    port = processes.free_port()
+    with _serving(app, port, AzureWebJobsStorage=azurite):
+        ping = (app / "tests/examples/ping/documented.json").read_bytes()
+        url = f"http://127.0.0.1:{port}/api/AcrWebhook?registry=other.azurecr.io"
+        async with http.post(url, data=ping) as response:
+            assert response.status == 403
+
+
+def test_it_says_that_it_is_for_local_use(app: Path) -> None:
+    port = processes.free_port()
+    process = subprocess.Popen(
+        _command(port), cwd=app, env={**os.environ, **ENVIRONMENT}, stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    assert process.stderr
+    said = process.stderr.readline() + process.stderr.readline()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert "development only" in said
+    assert f"AcrWebhook: [POST] http://127.0.0.1:{port}/api/AcrWebhook" in said
+
+
+def test_a_missing_connection_stops_the_app_and_is_named(app: Path) -> None:
+    said = _fails(app, AzureWebJobsStorage="", AcrEventsStorage="")
+    assert "AcrWebhook cannot be loaded" in said
+    assert "AcrEventsStorage is not set" in said
+
+
+def test_a_connection_that_cannot_be_one_stops_the_app_without_showing_it(app: Path) -> None:
+    said = _fails(app, AcrEventsStorage="AccountKey=c2VjcmV0")
+    assert "AcrEventsStorage: " in said
+    assert "c2VjcmV0" not in said
+
+
+def test_bad_routes_stop_the_app_with_place_and_reason(app: Path) -> None:
+    (app / "routes.json").write_text('{"routes": [{"queue": "Bad"}], "rejectedQueue": "acr-bad"}')
+    said = _fails(app)
+    assert "routes.json cannot be used" in said
+    assert "/routes/0/queue" in said
+    assert '"Bad"' in said
+
+
+def test_a_function_that_cannot_be_loaded_is_named(app: Path) -> None:
+    _add_echo(app, "def main(req, other): ...")
+    assert "Echo cannot be loaded" in _fails(app)
+
+
+def test_a_function_json_that_is_not_json_is_named(app: Path) -> None:
+    (app / "AcrWebhook" / "function.json").write_text("{")
+    assert "function.json cannot be read" in _fails(app)
+
+
+def test_a_trigger_that_this_host_does_not_know_is_named(app: Path) -> None:
+    binding = {"type": "queueTrigger", "direction": "in", "name": "message", "queueName": "q"}
+    _add_echo(app, "def main(message: str) -> None: ...", bindings=[binding])
+    assert "Echo: this host knows HTTP triggers only" in _fails(app)
+
+
+def test_a_port_in_use_is_a_clear_error(app: Path, function_url: str) -> None:
+    port = function_url.split(":")[2].split("/")[0]
+    result = subprocess.run(
+        _command(int(port)), cwd=app, env={**os.environ, **ENVIRONMENT}, capture_output=True,
+        text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert result.returncode == 1
+    assert f"Port {port} cannot be used" in result.stderr
+    assert "--port" in result.stderr
+
+
+def test_modules_of_the_app_are_looked_for_last_as_in_azure(app: Path, tmp_path: Path) -> None:
+    first = tmp_path / "first"
+    (first / "shared").mkdir(parents=True)
+    (first / "shared" / "__init__.py").write_text("raise ImportError('another shared came first')")
+    assert "another shared came first" in _fails(app, PYTHONPATH=str(first))

@@ -1,0 +1,126 @@
+"""What the README shows is what happens."""
+
+import json
+import logging
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from azure_functions_runtime_v1 import function_load_request, worker_init_request
+from azure_functions_runtime_v1.bindings.datumdef import Datum
+from azure_functions_runtime_v1.native_invocation import invocation_request_native
+
+from shared.actions import actions
+from shared.normalisation import to_event
+from shared.problems import Kind
+from shared.registries import AllowList
+from shared.routing import Routes
+from tools import examples, host, processes
+
+README = (processes.ROOT / "README.md").read_text()
+
+
+def _block(language: str, containing: str) -> str:
+    """The one code block in `language` that has `containing` in it."""
+    blocks = re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    [block] = [block for block in blocks if containing in block]
+    return str(block)
+
+
+def test_the_demo_prints_what_the_readme_shows() -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "tools", "demo"],
+        cwd=processes.ROOT,
+        env={"PATH": os.environ["PATH"], "COLUMNS": "80", "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    printed = [line.rstrip() for line in result.stdout.splitlines()]
+    command, *shown = _block("console", "make demo").splitlines()
+    assert command == "$ make demo"
+    assert printed == shown
+
+
+def test_the_event_shown_is_the_one_emitted() -> None:
+    shown = json.loads(_block("json", '"specversion"'))
+    allowed = AllowList.parse(f"{shown['acrregistry']}={shown['source']}")
+    delivery = examples.documented("push")
+    registry = allowed.registry(delivery["request"]["host"], None)
+    assert to_event(delivery, actions()["push"], registry, shown["traceparent"]) == shown
+
+
+def test_the_routes_shown_can_be_used() -> None:
+    raising = [name for name, action in actions().items() if action.type]
+    assert Routes.parse(_block("json", "rejectedQueue"), raising).rejected_queue == "acr-rejected"
+
+
+def test_the_refusal_shown_is_what_curl_prints(function_url: str, storage: Any) -> None:
+    prompt, shown = _block("console", "curl -s").strip().splitlines()
+    command = shlex.split(
+        prompt.removeprefix("$ ").replace(processes.function_url(7071), function_url)
+    )
+    printed = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
+    assert printed == shown
+
+
+def test_every_setting_that_is_read_is_in_the_table() -> None:
+    source = (processes.ROOT / "shared" / "settings.py").read_text()
+    read = set(re.findall(r'"(Acr\w+|AzureWebJobsStorage|ACR_\w+)"', source))
+    section = README[README.index("\n## Settings\n") : README.index("\n## Routes\n")]
+    table = set(re.findall(r"^\| `(\w+)` \| ", section, re.MULTILINE))
+    assert table == read | {"FUNCTIONS_WORKER_RUNTIME"}
+
+
+def test_every_status_that_is_answered_is_in_the_contract() -> None:
+    table = README[README.index("| case | answer |") : README.index("Errors are `application")]
+    statuses = {int(status) for status in re.findall(r"\| (\d{3})\b", table)}
+    assert statuses == {200, 202} | {kind.status for kind in Kind}
+
+
+async def test_the_consumer_shown_runs_in_microsofts_runtime(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "consume"
+    folder.mkdir()
+    (folder / "__init__.py").write_text(_block("python", "def main(message"))
+    declared = json.loads(_block("json", "queueTrigger"))
+    bindings = {
+        binding["name"]: SimpleNamespace(type=binding["type"], direction=0, data_type=0)
+        for binding in declared["bindings"]
+    }
+    init = SimpleNamespace(worker_init_request=SimpleNamespace(capabilities={}))
+    await worker_init_request(
+        SimpleNamespace(request=init, properties={"host": "", "protos": host.PROTOS})
+    )
+    metadata = SimpleNamespace(
+        name="consume", directory=str(folder), script_file=str(folder / "__init__.py"),
+        entry_point="main", bindings=bindings,
+    )  # fmt: skip
+    load = SimpleNamespace(function_id="consume", metadata=metadata)
+    response = await function_load_request(
+        SimpleNamespace(request=SimpleNamespace(function_load_request=load))
+    )
+    assert response.result.status == 1, response.result.exception.message
+    message = _block("json", '"specversion"')
+    with caplog.at_level(logging.INFO):
+        ok, *_, error, _ = await invocation_request_native(
+            "1", "consume", [("message", Datum(message, "string"))], {}
+        )
+    assert ok, error
+    assert "hello-world:v1 is myregistry.azurecr.io/hello-world@sha256:80f0" in caplog.text
+
+
+def test_files_that_the_readme_links_to_exist() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (processes.ROOT / target).exists()
+    for anchor in re.findall(r"\]\(#([^)]+)\)", README):
+        headings = re.findall(r"^#+ (.+)$", README, re.MULTILINE)
+        assert anchor in {heading.lower().replace(" ", "-") for heading in headings}

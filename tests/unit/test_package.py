@@ -1,0 +1,96 @@
+"""What is deployed, and what it may use."""
+
+import ast
+import json
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+DEPLOYED = [*ROOT.glob("shared/**/*.py"), *ROOT.glob("AcrWebhook/*.py")]
+# What requirements.txt brings: each named there, or brought by an extra named there (aiohttp).
+PACKAGES = {"azure.functions", "azure.core", "azure.storage", "jsonschema", "aiohttp"}
+
+
+def _imports(file: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            names.add(node.module or "")
+    return names
+
+
+@pytest.mark.parametrize("file", DEPLOYED, ids=lambda file: file.stem)
+def test_what_is_deployed_imports_only_what_is_deployed(file: Path) -> None:
+    foreign = {
+        name
+        for name in _imports(file)
+        if name.split(".")[0] not in sys.stdlib_module_names | {"shared"}
+        and not any(name == allowed or name.startswith(f"{allowed}.") for allowed in PACKAGES)
+    }
+    assert not foreign
+
+
+PURE = ["actions", "answers", "normalisation", "parsing", "problems", "registries", "rejected",
+        "routing", "text", "timestamps", "validation"]  # fmt: skip
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_the_pure_core_knows_no_clock_no_environment_and_no_network(module: str) -> None:
+    file = ROOT / "shared" / f"{module}.py"
+    impure = {"os", "time", "asyncio", "socket", "urllib.request", "aiohttp", "logging"}
+    assert not _imports(file) & impure
+    assert not {name for name in _imports(file) if name.startswith("azure")}
+    assert "now(" not in file.read_text()
+
+
+def test_one_module_alone_talks_to_storage() -> None:
+    users = {
+        file.stem
+        for file in DEPLOYED
+        if any(name.startswith(("azure.storage", "aiohttp")) for name in _imports(file))
+    }
+    assert users == {"queues"}
+
+
+def test_the_function_takes_post_only_and_asks_for_a_key() -> None:
+    function = json.loads((ROOT / "AcrWebhook" / "function.json").read_bytes())
+    trigger, answer = function["bindings"]
+    assert (trigger["type"], trigger["direction"]) == ("httpTrigger", "in")
+    assert trigger["methods"] == ["post"]
+    assert trigger["authLevel"] == "function"
+    assert (answer["type"], answer["name"]) == ("http", "$return")
+
+
+def test_nothing_switches_the_app_to_another_programming_model() -> None:
+    assert not (ROOT / "function_app.py").exists()
+
+
+def test_tools_tests_and_settings_are_not_deployed() -> None:
+    ignored = (ROOT / ".funcignore").read_text().split()
+    for name in ("tools", "tests", "local.settings.json", "node_modules", ".*"):
+        assert name in ignored
+    for name in ("shared", "AcrWebhook", "host.json", "routes.json", "requirements.txt"):
+        assert name not in ignored
+
+
+def test_the_sample_settings_hold_no_secret_and_only_known_names() -> None:
+    sample = json.loads((ROOT / "local.settings.sample.json").read_bytes())
+    assert sample["IsEncrypted"] is False
+    assert sample["Values"]["FUNCTIONS_WORKER_RUNTIME"] == "python"
+    readme = (ROOT / "README.md").read_text()
+    for name, value in sample["Values"].items():
+        assert f"`{name}`" in readme
+        assert "AccountKey" not in value
+
+
+def test_python_is_the_same_version_everywhere() -> None:
+    version = (ROOT / ".python-version").read_text().strip()
+    assert version == "3.13"
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert settings["tool"]["mypy"]["python_version"] == version
