@@ -6,7 +6,6 @@ The registry keeps the first 4 KB of an answer and shows them to the operator of
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 from shared.problems import Problem
@@ -31,7 +30,7 @@ class Answer:
     status: int
     body: bytes
     content_type: str = "application/json"
-    headers: Mapping[str, str] = field(default=MappingProxyType({}))
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def accepted(event: Mapping[str, Any], queues: Sequence[str]) -> Answer:
