@@ -1,18 +1,17 @@
 """The HTTP trigger: a request in, the road, a response out."""
 
-import os
 from datetime import UTC, datetime
 
 import azure.functions as func
 
-from shared.ingest import Delivery, Ingest
-from shared.settings import Settings
+from shared.app import ingest
+from shared.ingest import Delivery
 
-# Read when the function is loaded: a setting or a route that cannot be used stops the app then.
-INGEST = Ingest.from_settings(Settings.read(os.environ))
+# Made when the function is loaded: a setting or a route that cannot be used stops the app then.
+INGEST = ingest()
 
 
-async def main(req: func.HttpRequest) -> func.HttpResponse:
+async def main(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     """Answers one delivery of an Azure Container Registry webhook."""
     answer = await INGEST.receive(
         Delivery(
@@ -20,6 +19,7 @@ async def main(req: func.HttpRequest) -> func.HttpResponse:
             registry=req.params.get("registry"),
             traceparent=req.headers.get("traceparent"),
             received_at=datetime.now(UTC),
+            invocation_id=context.invocation_id,
         )
     )
     return func.HttpResponse(

@@ -46,6 +46,14 @@ def pong(delivery: Mapping[str, Any]) -> Answer:
     return Answer(200, _body({**attributes, "detail": detail}))
 
 
+def health(checks: Mapping[str, bool]) -> Answer:
+    """200 where all `checks` passed, else 503, with each by name."""
+    ok = all(checks.values())
+    named = {name: "ok" if passed else "failed" for name, passed in checks.items()}
+    body = _json({"status": "ok" if ok else "failed", "checks": named})
+    return Answer(200 if ok else 503, body)
+
+
 def refused(problem: Problem) -> Answer:
     """The problem details (RFC 9457) of `problem`, with `errors`: its violations."""
     kind = problem.kind

@@ -2,12 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from shared import answers, rejected
+from shared import answers, log, rejected
 from shared.actions import actions
 from shared.answers import Answer
 from shared.normalisation import to_event
@@ -23,29 +24,60 @@ from shared.validation import DeliveryValidator
 class Delivery:
     """One request of the registry: the body as it came, and what else of it is looked at.
 
-    `registry` is the parameter of that name in the webhook's URL, `traceparent` the header.
+    `registry` is the parameter of that name in the webhook's URL, `traceparent` the header,
+    `invocation_id` the platform's name for this request.
     """
 
     body: bytes
     registry: str | None
     traceparent: str | None
     received_at: datetime
+    invocation_id: str | None = None
 
 
-class Sender(Protocol):
-    """Puts messages on queues; `queues.Queues` is the one."""
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A delivery that is accepted: what to enqueue, and where.
 
-    async def send(self, queue: str, message: bytes, deadline: float) -> None:
+    `event` is None for an action that raises none (a ping); then there is nothing to enqueue.
+    """
+
+    delivery: dict[str, Any]
+    event: dict[str, Any] | None = None
+    message: bytes = b""
+    queues: Sequence[str] = ()
+
+
+class Storage(Protocol):
+    """Where messages go; `queues.Queues` is the one."""
+
+    async def send(
+        self, queue: str, message: bytes, deadline: float, request_id: str | None = None
+    ) -> None:
         """Returns once `message` is stored; raises StorageUnavailable."""
+
+    async def reach(self, queue: str, deadline: float) -> None:
+        """Returns once Storage answered for `queue`; raises StorageUnavailable."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What became of a delivery; `lost_to` are the queues that should have it and do not."""
+
+    name: str
+    level: int
+    answer: Answer
+    fields: dict[str, Any] = field(default_factory=dict)
+    lost_to: Sequence[str] = ()
 
 
 class Ingest:
     """Takes deliveries down the road. Compiles schemas and routes once, when it is made."""
 
-    def __init__(self, settings: Settings, routes: Routes, queues: Sender) -> None:
+    def __init__(self, settings: Settings, routes: Routes, queues: Storage) -> None:
+        self.routes = routes
         self._settings = settings
-        self._routes = routes
-        self._queues = queues
+        self.queues = queues
         self._validator = DeliveryValidator(actions())
 
     @classmethod
@@ -59,58 +91,116 @@ class Ingest:
         return cls(settings, Routes.load(raising), queues)
 
     async def receive(self, delivery: Delivery) -> Answer:
-        """The answer to `delivery`, once it is stored: on the queues of its event or, where it
-        is refused, on the queue of rejected deliveries.
-        """
-        deadline = asyncio.get_running_loop().time() + self._settings.budget_seconds
-        try:
-            valid = self._valid(delivery)
-            event = self._event(valid, delivery)
-            if event is None:
-                return answers.pong(valid)
-            message = _message(event)
-            queues = self._routes.queues_for(event)
-            await self._enqueue(queues, message, deadline)
-            return answers.accepted(event, queues)
-        except Problem as problem:
-            return await self._refuse(delivery, problem, deadline)
+        """The answer to `delivery`, within the budget that the settings give.
 
-    def _valid(self, delivery: Delivery) -> dict[str, Any]:
+        A 2xx is answered once every queue of the event has it, a 4xx once the queue of rejected
+        deliveries has it. Whatever could not be stored is written to the log, whole.
+        """
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        try:
+            outcome = await self._travel(delivery, started + self._settings.budget_seconds)
+        except asyncio.CancelledError:
+            # The process is being stopped: nobody will hear an answer any more.
+            self._log_lost(delivery, "cancelled", self.routes.queues)
+            raise
+        except Exception as error:  # noqa: BLE001 (a fault of ours must not lose the delivery)
+            log.fault(error)
+            problem = Problem(Kind.FAULT, "The delivery is in the function's log.")
+            outcome = _lost(problem, self.routes.queues)
+        if outcome.lost_to:
+            self._log_lost(delivery, outcome.name, outcome.lost_to)
+        fields = {
+            "outcome": outcome.name,
+            "status": outcome.answer.status,
+            "milliseconds": round((clock() - started) * 1000, 1),
+            "invocation": delivery.invocation_id,
+            "traceparent": delivery.traceparent,
+        }
+        log.delivery(outcome.level, fields | outcome.fields)
+        return outcome.answer
+
+    def prepare(self, delivery: Delivery) -> Prepared:
+        """The event of `delivery` and its queues; pure. Raises Problem where it is refused."""
         limit = self._settings.max_body_bytes
         if len(delivery.body) > limit:
             detail = f"It has {len(delivery.body)} bytes; the limit is {limit}."
             raise Problem(Kind.BODY_TOO_LARGE, detail)
-        return self._validator.validate(parse(delivery.body))
-
-    def _event(self, valid: dict[str, Any], delivery: Delivery) -> dict[str, Any] | None:
-        """The event of a valid delivery; None for an action that raises none."""
+        valid = self._validator.validate(parse(delivery.body))
         host = valid.get("request", {}).get("host")
         registry = self._settings.registries.registry(host, delivery.registry)
         action = actions()[valid["action"]]
-        return to_event(valid, action, registry, delivery.traceparent) if action.type else None
+        if action.type is None:
+            return Prepared(valid)
+        event = to_event(valid, action, registry, delivery.traceparent)
+        return Prepared(valid, event, _message(event), self.routes.queues_for(event))
 
-    async def _enqueue(self, queues: Sequence[str], message: bytes, deadline: float) -> None:
-        sends = (self._queues.send(queue, message, deadline) for queue in queues)
-        results = await asyncio.gather(*sends, return_exceptions=True)
-        failures = [result for result in results if isinstance(result, BaseException)]
-        if failures:
-            raise _unavailable(failures)
+    async def enqueue(
+        self, queues: Iterable[str], message: bytes, deadline: float, request_id: str | None
+    ) -> list[StorageUnavailable]:
+        """Puts `message` on `queues`, all at once; the failures of those that did not take it."""
+        failures = await asyncio.gather(
+            *(self._try_to_send(queue, message, deadline, request_id) for queue in queues)
+        )
+        return [failure for failure in failures if failure]
 
-    async def _refuse(self, delivery: Delivery, problem: Problem, deadline: float) -> Answer:
-        if problem.kind is not Kind.STORAGE_UNAVAILABLE:
-            record = rejected.record(
-                problem,
-                delivery.body,
-                received_at=delivery.received_at,
-                registry=delivery.registry,
-                traceparent=delivery.traceparent,
-                limit=MAX_MESSAGE_BYTES,
-            )
-            try:
-                await self._enqueue([self._routes.rejected_queue], record, deadline)
-            except Problem as unavailable:
-                problem = unavailable
-        return answers.refused(problem)
+    async def _try_to_send(
+        self, queue: str, message: bytes, deadline: float, request_id: str | None
+    ) -> StorageUnavailable | None:
+        try:
+            await self.queues.send(queue, message, deadline, request_id)
+        except StorageUnavailable as failure:
+            return failure
+        return None
+
+    async def _travel(self, delivery: Delivery, deadline: float) -> _Outcome:
+        try:
+            prepared = self.prepare(delivery)
+        except Problem as problem:
+            return await self._reject(delivery, problem, deadline)
+        return await self._accept(prepared, deadline, delivery.invocation_id)
+
+    async def _accept(
+        self, prepared: Prepared, deadline: float, request_id: str | None
+    ) -> _Outcome:
+        valid, event, queues = prepared.delivery, prepared.event, prepared.queues
+        fields = {"id": valid["id"], "action": valid["action"]}
+        if event is None:
+            return _Outcome("ping", logging.INFO, answers.pong(valid), fields)
+        fields |= {
+            "registry": event.get("acrregistry"),
+            "repository": valid["target"]["repository"],
+            "queues": queues,
+        }
+        if failures := await self.enqueue(queues, prepared.message, deadline, request_id):
+            return _lost(_unavailable(failures), [f.queue for f in failures], fields)
+        return _Outcome("accepted", logging.INFO, answers.accepted(event, queues), fields)
+
+    async def _reject(self, delivery: Delivery, problem: Problem, deadline: float) -> _Outcome:
+        queue = self.routes.rejected_queue
+        fields = {"reason": problem.kind.reason, "registry": delivery.registry, "queues": [queue]}
+        record = rejected.record(
+            problem,
+            delivery.body,
+            received_at=delivery.received_at,
+            registry=delivery.registry,
+            traceparent=delivery.traceparent,
+            limit=MAX_MESSAGE_BYTES,
+        )
+        if failures := await self.enqueue([queue], record, deadline, delivery.invocation_id):
+            return _lost(_unavailable(failures), [queue], fields)
+        return _Outcome("rejected", logging.WARNING, answers.refused(problem), fields)
+
+    def _log_lost(self, delivery: Delivery, reason: str, queues: Sequence[str]) -> None:
+        fields = {
+            "reason": reason,
+            "queues": queues,
+            "receivedAt": rejected.moment(delivery.received_at),
+            "registry": delivery.registry,
+            "traceparent": delivery.traceparent,
+            "invocation": delivery.invocation_id,
+        }
+        log.lost(fields, rejected.body(delivery.body, MAX_MESSAGE_BYTES))
 
 
 def _message(event: dict[str, Any]) -> bytes:
@@ -121,8 +211,11 @@ def _message(event: dict[str, Any]) -> bytes:
     return message
 
 
-def _unavailable(failures: Sequence[BaseException]) -> Problem:
-    for failure in failures:
-        if not isinstance(failure, StorageUnavailable):
-            raise failure
+def _unavailable(failures: Iterable[StorageUnavailable]) -> Problem:
     return Problem(Kind.STORAGE_UNAVAILABLE, "; ".join(map(str, failures)) + ".")
+
+
+def _lost(
+    problem: Problem, queues: Sequence[str], fields: dict[str, Any] | None = None
+) -> _Outcome:
+    return _Outcome("lost", logging.ERROR, answers.refused(problem), fields or {}, queues)

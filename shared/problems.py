@@ -26,6 +26,7 @@ class Kind(Enum):
     UNKNOWN_ACTION = ("unknown-action", 422, "The action is not known")
     INVALID_DELIVERY = ("invalid-delivery", 422, "The delivery violates the schema of its action")
     INVALID_REGISTRY = ("invalid-registry", 422, "The registry parameter cannot be right")
+    FAULT = ("fault", 500, "The function failed")
     STORAGE_UNAVAILABLE = ("storage-unavailable", 503, "The delivery could not be stored")
 
     def __init__(self, reason: str, status: int, title: str) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+from typing import Any
 from urllib.request import getproxies
 
 import aiohttp
@@ -33,7 +34,11 @@ logging.getLogger("azure.core.pipeline.policies").setLevel(logging.WARNING)
 
 
 class StorageUnavailable(Exception):
-    """Storage did not confirm a message in time. Says why, without account name or key."""
+    """Storage did not do its part for `queue` in time. Says why, without account name or key."""
+
+    def __init__(self, queue: str, error: Exception) -> None:
+        super().__init__(f"{queue}: {_reason(error)}")
+        self.queue = queue
 
 
 def connect(connection_string: str) -> QueueServiceClient:
@@ -73,12 +78,15 @@ class Queues:
         # Fails here, at start, on a connection string that cannot be right.
         QueueServiceClient.from_connection_string(connection_string)
 
-    async def send(self, queue: str, message: bytes, deadline: float) -> None:
+    async def send(
+        self, queue: str, message: bytes, deadline: float, request_id: str | None = None
+    ) -> None:
         """Returns once Storage has confirmed `message` on `queue`, which is created if missing.
 
         The message is at most MAX_MESSAGE_BYTES long, is base64-encoded as Functions consumers
         expect, and never expires. `deadline` is a time of the running loop's clock; until then
-        whatever may pass is tried again, so that a message can arrive twice.
+        whatever may pass is tried again, so that a message can arrive twice. `request_id` names
+        the request in Storage's own logs.
 
         Raises StorageUnavailable.
         """
@@ -87,14 +95,27 @@ class Queues:
         while True:
             try:
                 async with asyncio.timeout_at(min(deadline, self._now() + _ATTEMPT)):
-                    await self._attempt(client, message)
+                    await self._attempt(client, message, request_id)
                 return
             except (AzureError, TimeoutError, OSError) as error:
                 pause *= random.uniform(1, 2)  # noqa: S311 (jitter, not a secret)
                 if not _may_pass(error) or self._now() + pause >= deadline:
-                    raise StorageUnavailable(f"{queue}: {_reason(error)}") from error
+                    raise StorageUnavailable(queue, error) from error
                 await asyncio.sleep(pause)
                 pause = min(pause, _LONGEST_PAUSE)
+
+    async def reach(self, queue: str, deadline: float) -> None:
+        """Returns once Storage has answered for `queue`; a missing one is created when needed.
+
+        Raises StorageUnavailable.
+        """
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._client(queue).get_queue_properties()
+        except ResourceNotFoundError:
+            pass
+        except (AzureError, TimeoutError, OSError) as error:
+            raise StorageUnavailable(queue, error) from error
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -104,9 +125,11 @@ class Queues:
         self._clients = {}
 
     @staticmethod
-    async def _attempt(client: QueueClient, message: bytes) -> None:
+    async def _attempt(client: QueueClient, message: bytes, request_id: str | None) -> None:
+        # Without an id of ours the SDK makes one, at a price.
+        options: dict[str, Any] = {"client_request_id": request_id} if request_id else {}
         try:
-            await client.send_message(message, time_to_live=NEVER_EXPIRES)
+            await client.send_message(message, time_to_live=NEVER_EXPIRES, **options)
         except ResourceNotFoundError:
             try:
                 await client.create_queue()
@@ -114,7 +137,7 @@ class Queues:
                 # Also raised for a queue that is being deleted: that one is not there yet.
                 if _code(error) != StorageErrorCode.QUEUE_ALREADY_EXISTS:
                     raise
-            await client.send_message(message, time_to_live=NEVER_EXPIRES)
+            await client.send_message(message, time_to_live=NEVER_EXPIRES, **options)
 
     def _client(self, queue: str) -> QueueClient:
         loop = asyncio.get_running_loop()

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from base64 import b64encode
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -15,51 +16,77 @@ _MAX_PARAMETER = 255
 
 def record(
     problem: Problem,
-    body: bytes,
+    body_bytes: bytes,
     *,
     received_at: datetime,
     registry: str | None,
     traceparent: str | None,
     limit: int,
+    attempts: int = 0,
 ) -> bytes:
-    """The record as JSON of at most `limit` bytes.
+    """The record as JSON of at most `limit` bytes; `attempts` counts the replays that failed.
 
-    The body is kept as text where it is UTF-8 and fits, else in base64; what fits neither way is
-    cut, its length and SHA-256 being those of the whole.
+    Where it does not all fit, the body goes first: of the violations, only one is named then.
     """
     document: dict[str, Any] = {
         "reason": problem.kind.reason,
         "status": problem.kind.status,
         "detail": problem.detail,
         "errors": [asdict(violation) for violation in problem.violations],
-        "receivedAt": received_at.isoformat().replace("+00:00", "Z"),
+        "receivedAt": moment(received_at),
     }
+    if attempts:
+        document["attempts"] = attempts
     if registry is not None:
         document["registry"] = _printable(registry)[:_MAX_PARAMETER]
     if traceparent is not None:
         document["traceparent"] = _printable(traceparent)[:_MAX_PARAMETER]
-    document["body"] = {
-        "encoding": "utf-8",
+    for errors in (document["errors"], document["errors"][:1]):
+        document["errors"] = errors
+        document["body"] = body(body_bytes, limit - len(_json(document)) - len(',"body":'))
+        if not document["body"]["truncated"]:
+            break
+        del document["body"]
+    else:
+        document["body"] = body(body_bytes, limit - len(_json(document)) - len(',"body":'))
+    return _json(document)
+
+
+def body(content: bytes, limit: int) -> dict[str, Any]:
+    """`content` as JSON of at most `limit` bytes: as text where it is UTF-8 and fits, else base64.
+
+    What fits neither way is cut; its length and SHA-256 are those of the whole.
+    """
+    document = {
+        "encoding": "base64",
         "content": "",
-        "length": len(body),
-        "sha256": hashlib.sha256(body).hexdigest(),
+        "length": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
         "truncated": False,
     }
-    room = limit - len(_json({**document, "body": {**document["body"], "encoding": "base64"}}))
+    room = limit - len(_json(document))
     try:
-        text = body.decode()
+        text = content.decode()
     except UnicodeDecodeError:
         text = None
     if text is not None and len(_json(text)) - len('""') <= room:
-        document["body"]["content"] = text
-    else:
-        fitting = body[: room // 4 * 3]
-        document["body"] |= {
-            "encoding": "base64",
-            "content": b64encode(fitting).decode(),
-            "truncated": len(fitting) < len(body),
-        }
-    return _json(document)
+        return document | {"encoding": "utf-8", "content": text}
+    fitting = content[: max(room // 4 * 3, 0)]
+    return document | {
+        "content": b64encode(fitting).decode(),
+        "truncated": len(fitting) < len(content),
+    }
+
+
+def body_bytes(document: Mapping[str, Any]) -> bytes:
+    """The bytes that `body` made `document` of; their beginning where it was truncated."""
+    content: str = document["content"]
+    return content.encode() if document["encoding"] == "utf-8" else b64decode(content)
+
+
+def moment(instant: datetime) -> str:
+    """`instant`, which is in UTC, as RFC 3339 has it."""
+    return instant.isoformat().replace("+00:00", "Z")
 
 
 def _printable(text: str) -> str:

@@ -72,6 +72,11 @@ class Routes:
             document["rejectedQueue"],
         )
 
+    @property
+    def queues(self) -> list[str]:
+        """Every queue that is named, each once."""
+        return list(dict.fromkeys([*(route.queue for route in self.routes), self.rejected_queue]))
+
     def queues_for(self, event: dict[str, Any]) -> list[str]:
         """The queues of all routes that want `event`, each once, in the order of the routes."""
         return list(dict.fromkeys(route.queue for route in self.routes if route.takes(event)))

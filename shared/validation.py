@@ -11,6 +11,7 @@ from urllib.parse import urljoin
 from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import ValidationError
 
+from shared.compilation import compiled
 from shared.problems import Kind, Problem, Violation
 from shared.text import clip, shown
 from shared.timestamps import to_utc
@@ -66,9 +67,10 @@ def _resolved(part: Any, base: str) -> Any:
 _ANNOTATIONS = {"title", "description"}
 
 
+@cache
 def validator(name: str) -> Draft202012Validator:
-    """A validator for the document `schemas/<name>`; to be made once, not per document."""
-    return Draft202012Validator(schema(name), format_checker=FORMATS)
+    """The validator for the document `schemas/<name>`."""
+    return compiled(schema(name), format_checker=FORMATS)
 
 
 def violations(validator: Draft202012Validator, document: Any) -> list[Violation]:
@@ -139,8 +141,7 @@ class DeliveryValidator:
 
 
 def _rules(name: str) -> _Rules:
-    document = schema(name)
-    return _Rules(Draft202012Validator(document, format_checker=FORMATS), _known_fields(document))
+    return _Rules(validator(name), _known_fields(schema(name)))
 
 
 def _known_fields(schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,12 +30,17 @@ class Shelf:
         self.messages: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self._broken = broken
 
-    async def send(self, queue: str, message: bytes, deadline: float) -> None:
+    async def send(
+        self, queue: str, message: bytes, deadline: float, request_id: str | None = None
+    ) -> None:
         assert deadline > 0
         assert len(message) <= MAX_MESSAGE_BYTES
         if queue in self._broken:
-            raise StorageUnavailable(f"{queue}: no")
+            raise StorageUnavailable(queue, TimeoutError())
         self.messages[queue].append(json.loads(message))
+
+    async def reach(self, queue: str, deadline: float) -> None:
+        raise NotImplementedError
 
 
 def _ingest(shelf: Shelf, **environment: str) -> Ingest:
@@ -215,7 +220,7 @@ async def test_every_body_ends_as_enqueued_ping_or_rejected_and_kept(
 
 
 def _ingest_for_property(shelf: Shelf) -> Ingest:
-    PROPERTY_INGEST._queues = shelf
+    PROPERTY_INGEST.queues = shelf
     return PROPERTY_INGEST
 
 

@@ -1,0 +1,13 @@
+"""The app's one road, shared by its functions: one set of clients for each process."""
+
+import os
+from functools import cache
+
+from shared.ingest import Ingest
+from shared.settings import Settings
+
+
+@cache
+def ingest() -> Ingest:
+    """The road, made of the environment on first use. Raises RoutesError, SettingsError."""
+    return Ingest.from_settings(Settings.read(os.environ))
