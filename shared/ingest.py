@@ -59,6 +59,9 @@ class Storage(Protocol):
     async def reach(self, queue: str, deadline: float) -> None:
         """Returns once Storage answered for `queue`; raises StorageUnavailable."""
 
+    async def close(self) -> None:
+        """Closes the connections."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
@@ -139,9 +142,9 @@ class Ingest:
         self, queues: Iterable[str], message: bytes, deadline: float, request_id: str | None
     ) -> list[StorageUnavailable]:
         """Puts `message` on `queues`, all at once; the failures of those that did not take it."""
-        failures = await asyncio.gather(
-            *(self._try_to_send(queue, message, deadline, request_id) for queue in queues)
-        )
+        sends = [self._try_to_send(queue, message, deadline, request_id) for queue in queues]
+        # A single one needs no task of its own; most events have one queue.
+        failures = [await sends[0]] if len(sends) == 1 else await asyncio.gather(*sends)
         return [failure for failure in failures if failure]
 
     async def _try_to_send(

@@ -22,9 +22,8 @@ def record(
     registry: str | None,
     traceparent: str | None,
     limit: int,
-    attempts: int = 0,
 ) -> bytes:
-    """The record as JSON of at most `limit` bytes; `attempts` counts the replays that failed.
+    """The record as JSON of at most `limit` bytes.
 
     Where it does not all fit, the body goes first: of the violations, only one is named then.
     """
@@ -35,8 +34,6 @@ def record(
         "errors": [asdict(violation) for violation in problem.violations],
         "receivedAt": moment(received_at),
     }
-    if attempts:
-        document["attempts"] = attempts
     if registry is not None:
         document["registry"] = _printable(registry)[:_MAX_PARAMETER]
     if traceparent is not None:

@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -20,6 +20,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tools import examples
 from tools.processes import ROOT, ToolError, azurite, connection_string, free_port, function_url
 from tools.processes import app as running_app
+
+if TYPE_CHECKING:
+    from shared.settings import Settings
 
 PORT = 7071  # Core Tools' own
 QUEUE_PORT = 10001  # Azurite's own
@@ -35,6 +38,9 @@ app = typer.Typer(
 )
 
 Port = Annotated[int, typer.Option(help="Port of the app.", min=1, max=65535)]
+QueuePortOnly = Annotated[
+    int | None, typer.Option(help="Port of a local Azurite, instead of the app's settings.")
+]
 QueuePort = Annotated[int, typer.Option(help="Port of Azurite's queues.", min=1, max=65535)]
 
 
@@ -156,11 +162,54 @@ def send(
 
 
 @app.command()
+def replay(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would pass; change nothing.")
+    ] = False,
+    most: Annotated[
+        int | None, typer.Option("--max", help="At most so many; without it, all.", min=1)
+    ] = None,
+    queue: Annotated[
+        str | None, typer.Option(help="Take them from here, not from the rejected queue.")
+    ] = None,
+    hold: Annotated[
+        int, typer.Option(help="Seconds for which a delivery in hand is hidden.", min=1, max=604800)
+    ] = 300,
+    queue_port: QueuePortOnly = None,
+) -> None:
+    """Send what was rejected down the road again, with today's schemas and routes.
+
+    What passes goes to its queues and leaves; the rest stays, with its new reason.
+
+    Exit status: 0 where nothing stays, else 1.
+    """
+    from rich.table import Table
+
+    from tools.replay import Replay
+
+    with _plainly(), _progress() as progress:
+        task = progress.add_task("Replaying", total=None)
+        replaying = Replay(_settings(queue_port), queue=queue, hold=hold, dry_run=dry_run)
+        summary = asyncio.run(
+            replaying.run(
+                most,
+                lambda total: progress.update(task, total=total),
+                lambda: progress.advance(task),
+            )
+        )
+    grid = Table("result", "deliveries", title="Dry run: nothing was changed" if dry_run else None)
+    grid.add_row("would pass" if dry_run else "passed", str(summary.passed))
+    for reason, count in summary.stayed.most_common():
+        grid.add_row(f"stays: {reason}", str(count))
+    console.print(grid)
+    if summary.stayed:
+        raise typer.Exit(1)
+
+
+@app.command()
 def peek(
     queue: Annotated[str | None, typer.Argument(help="A queue; without it, all.")] = None,
-    queue_port: Annotated[
-        int | None, typer.Option(help="Port of a local Azurite, instead of the app's settings.")
-    ] = None,
+    queue_port: QueuePortOnly = None,
     as_json: Annotated[bool, typer.Option("--json", help="Whole messages, a line each.")] = False,
 ) -> None:
     """Show what lies on the queues, without taking it."""
@@ -178,17 +227,19 @@ def peek(
         console.print(grid if queues else "There is no queue yet.")
 
     with _plainly():
-        asyncio.run(show(connection_string(queue_port) if queue_port else _connection()))
+        asyncio.run(show(_settings(queue_port).connection_string))
 
 
-def _connection() -> str:
-    """The connection string that the app itself would use here."""
+def _settings(queue_port: int | None) -> "Settings":
+    """The settings that the app itself would have here, but for a `queue_port` that is given."""
     from shared.settings import Settings, SettingsError
     from tools.local_settings import read_local_settings
 
     read_local_settings(ROOT)
+    if queue_port:
+        os.environ["AcrEventsStorage"] = connection_string(queue_port)
     try:
-        return Settings.read(os.environ).connection_string
+        return Settings.read(os.environ)
     except SettingsError as error:
         raise ToolError(str(error)) from None
 

@@ -42,6 +42,9 @@ class Shelf:
     async def reach(self, queue: str, deadline: float) -> None:
         raise NotImplementedError
 
+    async def close(self) -> None:
+        raise NotImplementedError
+
 
 def _ingest(shelf: Shelf, **environment: str) -> Ingest:
     read = Settings.read({"AzureWebJobsStorage": "UseDevelopmentStorage=true", **environment})

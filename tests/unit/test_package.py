@@ -37,9 +37,8 @@ def test_what_is_deployed_imports_only_what_is_deployed(file: Path) -> None:
     assert not foreign
 
 
-PURE = [
-    "compilation","actions", "answers", "normalisation", "parsing", "problems", "registries", "rejected",
-        "routing", "text", "timestamps", "validation"]  # fmt: skip
+PURE = ["actions", "answers", "compilation", "normalisation", "parsing", "problems", "registries",
+        "rejected", "routing", "text", "timestamps", "validation"]  # fmt: skip
 
 
 @pytest.mark.parametrize("module", PURE)

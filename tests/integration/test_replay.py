@@ -1,0 +1,177 @@
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from shared.ingest import Delivery, Ingest
+from shared.settings import Settings
+from shared.validation import validator, violations
+from tools import processes
+
+RECORD = validator("rejected.v1.json")
+Example = Callable[..., dict[str, Any]]
+
+
+def _replay(connection: str, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tools", "replay", *arguments],
+        cwd=processes.ROOT,
+        env={
+            **os.environ,
+            "AcrEventsStorage": connection,
+            "ACR_REGISTRIES": "",
+            "NO_COLOR": "1",
+            **settings,
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+async def _reject(connection: str, *bodies: bytes | dict[str, Any], **settings: str) -> None:
+    """Lets the app refuse `bodies`, under settings or schemas that are not today's."""
+    read = Settings.read({"AcrEventsStorage": connection, **settings})
+    ingest = Ingest.from_settings(read)
+    for body in bodies:
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        answer = await ingest.receive(Delivery(raw, None, None, datetime.now(UTC)))
+        assert 400 <= answer.status < 500
+    await ingest.queues.close()
+
+
+STRICT = {"ACR_REGISTRIES": "other.azurecr.io"}
+
+
+async def test_what_passes_today_leaves_for_its_queue(storage: Any, example: Example) -> None:
+    deliveries = [example("push", id=str(number)) for number in range(70)]
+    await _reject(storage.connection, *deliveries, **STRICT)
+    result = _replay(storage.connection)
+    assert result.returncode == 0, result.stderr
+    assert "passed" in result.stdout
+    assert "70" in result.stdout
+    assert {event["id"] for event in await storage.documents("acr-push")} == {
+        str(number) for number in range(70)
+    }
+    assert await storage.documents("acr-rejected") == []
+
+
+async def test_what_is_refused_again_stays_with_todays_reason_and_a_count(
+    storage: Any, example: Example
+) -> None:
+    bad = example("push", target__digest="latest")
+    await _reject(storage.connection, bad, b"\xff\x00", **STRICT)
+    for _ in range(2):
+        result = _replay(storage.connection)
+        assert result.returncode == 1
+        assert "stays: invalid-delivery" in result.stdout
+        assert "stays: not-json" in result.stdout
+        # At once visible to others again.
+        client = storage.service.get_queue_client("acr-rejected")
+        assert len(await client.peek_messages(max_messages=32)) == 2
+    records = await storage.documents("acr-rejected")
+    assert [violations(RECORD, record) for record in records] == [[], []]
+    assert {record["reason"]: record["attempts"] for record in records} == {
+        "invalid-delivery": 2,
+        "not-json": 2,
+    }
+    [kept] = [record for record in records if record["reason"] == "invalid-delivery"]
+    assert json.loads(kept["body"]["content"]) == bad
+    assert kept["errors"][0]["pointer"] == "/target/digest"
+
+
+async def test_todays_reason_takes_the_place_of_the_old_one(storage: Any, example: Example) -> None:
+    await _reject(storage.connection, example("push"), **STRICT)
+    result = _replay(storage.connection, ACR_REGISTRIES="third.azurecr.io")
+    assert "stays: registry-not-allowed" in result.stdout
+    [record] = await storage.documents("acr-rejected")
+    assert (record["reason"], record["status"], record["attempts"]) == (
+        "registry-not-allowed",
+        403,
+        1,
+    )
+
+
+async def test_a_dry_run_says_what_would_pass_and_changes_nothing(
+    storage: Any, example: Example
+) -> None:
+    await _reject(storage.connection, example("push"), b"{", **STRICT)
+    result = _replay(storage.connection, "--dry-run")
+    assert result.returncode == 1
+    assert "Dry run" in result.stdout
+    assert "would pass" in result.stdout
+    records = await storage.documents("acr-rejected")
+    assert len(records) == 2
+    assert not any("attempts" in record for record in records)
+    assert await storage.queues() == ["acr-rejected"]
+
+
+async def test_max_is_kept_to(storage: Any, example: Example) -> None:
+    deliveries = [example("push", id=str(number)) for number in range(40)]
+    await _reject(storage.connection, *deliveries, **STRICT)
+    assert _replay(storage.connection, "--max", "35").returncode == 0
+    assert len(await storage.documents("acr-push")) == 35
+    assert len(await storage.documents("acr-rejected")) == 5
+
+
+async def test_the_url_s_registry_and_the_trace_are_replayed_too(
+    storage: Any, example: Example
+) -> None:
+    read = Settings.read({"AcrEventsStorage": storage.connection, **STRICT})
+    ingest = Ingest.from_settings(read)
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    body = json.dumps(example("chart_push")).encode()
+    await ingest.receive(Delivery(body, "contoso.azurecr.io", trace, datetime.now(UTC)))
+    await ingest.queues.close()
+    assert _replay(storage.connection).returncode == 0
+    [event] = await storage.documents("acr-chart-push")
+    assert (event["acrregistry"], event["traceparent"]) == ("contoso.azurecr.io", trace)
+
+
+async def test_what_was_kept_incomplete_or_is_no_record_stays(storage: Any) -> None:
+    await _reject(storage.connection, b"x" * 100_000)
+    client = storage.service.get_queue_client("acr-rejected")
+    await client.send_message("bm90IGEgcmVjb3Jk")
+    result = _replay(storage.connection)
+    assert result.returncode == 1
+    assert "stays: not a record" in result.stdout
+    assert "stays: kept incomplete" in result.stdout
+    found = {bytes(message.content)[:9] for message in await storage.take("acr-rejected")}
+    assert found == {b"not a rec", b'{"reason"'}
+
+
+async def test_another_queue_can_be_named_and_one_that_is_not_there_is_empty(
+    storage: Any, example: Example
+) -> None:
+    await _reject(storage.connection, example("push"), **STRICT)
+    [message] = await storage.take("acr-rejected")
+    await storage.service.create_queue("old-rejected")
+    from azure.storage.queue import BinaryBase64EncodePolicy
+
+    client = storage.service.get_queue_client(
+        "old-rejected", message_encode_policy=BinaryBase64EncodePolicy()
+    )
+    await client.send_message(message.content)
+    assert _replay(storage.connection, "--queue", "old-rejected").returncode == 0
+    assert len(await storage.documents("acr-push")) == 1
+    nothing = _replay(storage.connection, "--queue", "no-such-queue")
+    assert nothing.returncode == 0
+
+
+def test_storage_that_is_not_there_is_a_clear_error() -> None:
+    result = _replay(processes.connection_string(processes.free_port()))
+    assert result.returncode == 1
+    assert "acr-rejected cannot be replayed" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert processes.KEY not in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--max", "0"], ["--hold", "0"], ["--nonsense"]])
+def test_an_option_that_makes_no_sense_is_refused(azurite: str, arguments: list[str]) -> None:
+    assert _replay(azurite, *arguments).returncode == 2

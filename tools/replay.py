@@ -1,0 +1,212 @@
+"""Replaying rejected deliveries: once more down the road, with today's schemas and routes."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+from azure.core.exceptions import AzureError, ResourceNotFoundError
+from azure.storage.queue import BinaryBase64DecodePolicy, BinaryBase64EncodePolicy, QueueMessage
+from azure.storage.queue.aio import QueueClient
+
+from shared import rejected
+from shared.ingest import Delivery, Ingest
+from shared.problems import Problem
+from shared.queues import MAX_MESSAGE_BYTES, connect
+from shared.settings import Settings
+from shared.validation import validator, violations
+from tools.processes import ToolError
+
+# Seconds. While a delivery is in hand, others do not see it; if we die, they do after this time.
+HOLD = 300
+
+_PAGE = 32  # as many as Storage hands out at once
+_RECORD = validator("rejected.v1.json")
+
+NOT_A_RECORD = "not a record of a rejected delivery"
+TRUNCATED = "kept incomplete: it was too large for a message"
+UNAVAILABLE = "storage-unavailable"
+
+
+@dataclass
+class Summary:
+    """What a replay did: how many passed, and how many stayed, by reason."""
+
+    passed: int = 0
+    stayed: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A rejected delivery, and the record that keeps it."""
+
+    record: dict[str, Any]
+    delivery: Delivery
+
+    def refused_again(self, problem: Problem) -> dict[str, Any]:
+        """The record with today's reasons; the body is left as it is."""
+        return {
+            **self.record,
+            "reason": problem.kind.reason,
+            "status": problem.kind.status,
+            "detail": problem.detail,
+            "errors": [asdict(violation) for violation in problem.violations],
+        }
+
+
+class Replay:
+    """Replays the messages of one queue of rejected deliveries.
+
+    A delivery leaves the queue only after every queue of its event has confirmed it, and a record
+    is replaced in place: whenever this is killed, nothing is lost, and at worst an event comes
+    twice, under the same id.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        queue: str | None = None,
+        hold: int = HOLD,
+        dry_run: bool = False,
+    ) -> None:
+        self.summary = Summary()
+        self._ingest = Ingest.from_settings(settings)
+        self._settings = settings
+        self._queue = queue or self._ingest.routes.rejected_queue
+        self._hold = hold
+        self._dry_run = dry_run
+        # What stays, by message id: hidden until the end, so that each is met once.
+        self._stayed: dict[str, str | None] = {}
+
+    async def run(
+        self, most: int | None, started: Callable[[int], None], advanced: Callable[[], None]
+    ) -> Summary:
+        """Replays up to `most` messages (None: all that are there).
+
+        `started` is told how many there are, `advanced` is called after each. Raises ToolError
+        where Storage does not answer.
+        """
+        async with connect(self._settings.connection_string) as service:
+            client = service.get_queue_client(
+                self._queue,
+                message_encode_policy=BinaryBase64EncodePolicy(),
+                message_decode_policy=BinaryBase64DecodePolicy(),
+            )
+            try:
+                properties = await client.get_queue_properties()
+                there = properties.approximate_message_count or 0
+                started(there if most is None else min(most, there))
+                try:
+                    async for page in self._pages(client, most):
+                        await asyncio.gather(*(self._one(client, m, advanced) for m in page))
+                finally:
+                    await self._release(client)
+            except ResourceNotFoundError:
+                started(0)
+            except AzureError as error:
+                reason = str(error).splitlines()[0]
+                raise ToolError(f"{self._queue} cannot be replayed: {reason}") from None
+            finally:
+                await self._ingest.queues.close()
+        return self.summary
+
+    async def _pages(
+        self, client: QueueClient, most: int | None
+    ) -> AsyncIterator[list[QueueMessage]]:
+        met = 0
+        while most is None or met < most:
+            size = _PAGE if most is None else min(_PAGE, most - met)
+            messages = [
+                message
+                async for message in client.receive_messages(
+                    max_messages=size, messages_per_page=size, visibility_timeout=self._hold
+                )
+            ]
+            page = [message for message in messages if message.id not in self._stayed]
+            for message in messages:
+                # Held longer than it was hidden: it came back, and is known already.
+                if message.id in self._stayed:
+                    self._stayed[message.id] = message.pop_receipt
+            if not page:
+                return
+            met += len(page)
+            yield page
+
+    async def _one(
+        self, client: QueueClient, message: QueueMessage, advanced: Callable[[], None]
+    ) -> None:
+        # Until it is deleted it stays.
+        self._stayed[message.id] = message.pop_receipt
+        try:
+            reason = await self._replayed(client, message)
+        except AzureError:
+            reason = UNAVAILABLE
+        if reason is None:
+            self.summary.passed += 1
+        else:
+            self.summary.stayed[reason] += 1
+        advanced()
+
+    async def _replayed(self, client: QueueClient, message: QueueMessage) -> str | None:
+        """Replays one message; the reason why it stays, None where it passed."""
+        kept = _kept(message.content)
+        if kept is None:
+            return NOT_A_RECORD
+        if kept.record["body"]["truncated"]:
+            await self._note(client, message, kept.record)
+            return TRUNCATED
+        try:
+            prepared = self._ingest.prepare(kept.delivery)
+        except Problem as problem:
+            await self._note(client, message, kept.refused_again(problem))
+            return problem.kind.reason
+        if self._dry_run:
+            return None
+        deadline = asyncio.get_running_loop().time() + self._settings.budget_seconds
+        if await self._ingest.enqueue(prepared.queues, prepared.message, deadline, None):
+            return UNAVAILABLE
+        await client.delete_message(message)
+        del self._stayed[message.id]
+        return None
+
+    async def _note(
+        self, client: QueueClient, message: QueueMessage, record: dict[str, Any]
+    ) -> None:
+        """Puts `record` in the place of the old one, with one more attempt, where it has room."""
+        record["attempts"] = record.get("attempts", 0) + 1
+        content = json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode()
+        if not self._dry_run and len(content) <= MAX_MESSAGE_BYTES:
+            updated = await client.update_message(
+                message, content=content, visibility_timeout=self._hold
+            )
+            self._stayed[message.id] = updated.pop_receipt
+
+    async def _release(self, client: QueueClient) -> None:
+        """Shows others again what stayed."""
+        stayed = list(self._stayed.items())
+        for start in range(0, len(stayed), _PAGE):
+            releases = (
+                client.update_message(id_, pop_receipt=receipt, visibility_timeout=0)
+                for id_, receipt in stayed[start : start + _PAGE]
+            )
+            # One that cannot be released shows itself when its time is over.
+            await asyncio.gather(*releases, return_exceptions=True)
+
+
+def _kept(content: bytes) -> _Kept | None:
+    """The record in a message; None where `content` is none."""
+    try:
+        record = json.loads(content)
+        if violations(_RECORD, record):
+            return None
+        body = rejected.body_bytes(record["body"])
+        received_at = datetime.fromisoformat(record["receivedAt"])
+    except (ValueError, RecursionError):
+        return None
+    return _Kept(
+        record, Delivery(body, record.get("registry"), record.get("traceparent"), received_at)
+    )
