@@ -97,7 +97,7 @@ class Queues:
                 async with asyncio.timeout_at(min(deadline, self._now() + _ATTEMPT)):
                     await self._attempt(client, message, request_id)
                 return
-            except (AzureError, TimeoutError, OSError) as error:
+            except Exception as error:  # on odd answers the SDK raises anything
                 pause *= random.uniform(1, 2)  # noqa: S311 (jitter, not a secret)
                 if not _may_pass(error) or self._now() + pause >= deadline:
                     raise StorageUnavailable(queue, error) from error
@@ -114,7 +114,7 @@ class Queues:
                 await self._client(queue).get_queue_properties()
         except ResourceNotFoundError:
             pass
-        except (AzureError, TimeoutError, OSError) as error:
+        except Exception as error:
             raise StorageUnavailable(queue, error) from error
 
     async def close(self) -> None:
@@ -179,4 +179,6 @@ def _reason(error: Exception) -> str:
         return "the account key cannot be used"
     if isinstance(error, TimeoutError | ServiceResponseTimeoutError):
         return "Storage did not answer in time"
-    return "Storage cannot be reached"
+    if isinstance(error, AzureError | OSError):
+        return "Storage cannot be reached"
+    return f"Storage's answer made the SDK fail ({type(error).__name__})"

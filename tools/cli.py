@@ -11,6 +11,8 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -102,7 +104,13 @@ def demo() -> None:
     """Start Azurite and the app on free ports, send every kind of delivery, show the queues."""
     from tools import demo as demonstration
 
-    with _plainly(), azurite(free_port()) as connection:
+    data = ROOT / ".azurite"
+    data.mkdir(exist_ok=True)
+    with (
+        _plainly(),
+        TemporaryDirectory(dir=data) as folder,
+        azurite(free_port(), Path(folder)) as connection,
+    ):
         # Whatever local.settings.json holds, the demo is the same.
         settings = {"AcrEventsStorage": connection, "ACR_REGISTRIES": ""}
         with running_app(free_port(), settings, quiet=True) as url:

@@ -52,11 +52,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def azurite(port: int, data: Path | None = None) -> Iterator[str]:
+def azurite(port: int, data: Path) -> Iterator[str]:
     """Runs Azurite's queue service on `port`; yields its connection string.
 
-    Queues are kept in the folder `data`, or in memory where it is None. Raises ToolError where it
-    is not installed or does not start.
+    Queues are kept in the folder `data`. (Azurite can keep them in memory, but then stops answering
+    at its first clean-up, a minute after its start.) Raises ToolError where it is not installed or
+    does not start.
     """
     node = shutil.which("node")
     if node is None or not _AZURITE.exists():
@@ -64,11 +65,8 @@ def azurite(port: int, data: Path | None = None) -> Iterator[str]:
     command = [node, str(_AZURITE), "--queuePort", str(port), "--silent", "--disableTelemetry"]
     # The SDK speaks a newer version of the protocol than Azurite knows by name.
     command += ["--skipApiVersionCheck"]
-    if data:
-        data.mkdir(parents=True, exist_ok=True)
-        command += ["--location", str(data)]
-    else:
-        command += ["--inMemoryPersistence"]
+    data.mkdir(parents=True, exist_ok=True)
+    command += ["--location", str(data)]
     with _child("Azurite", command, port, "QUEUE_PORT", lambda: _listens(port), {}, quiet=True):
         yield connection_string(port)
 

@@ -1,0 +1,265 @@
+"""Whatever storage does: every answer in time, every 202 stored, all else in the last net."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from shared.answers import Answer
+from shared.ingest import Delivery, Ingest
+from shared.log import DELIVERY, LOST
+from shared.settings import Settings
+
+BUDGET = 4.0
+GRACE = 0.5
+MANY = 60
+
+Example = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+async def ingest(proxy: Any) -> AsyncIterator[Ingest]:
+    ingest = Ingest.from_settings(Settings.read({"AcrEventsStorage": proxy.connection}))
+    yield ingest
+    await ingest.queues.close()
+
+
+class Sent:
+    """Deliveries that were sent at once, with their answers."""
+
+    def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
+        self.answers: dict[str, Answer] = {}
+        self._caplog = caplog
+
+    def ids(self, status: int) -> set[str]:
+        """The ids of the deliveries that were answered `status`."""
+        return {id_ for id_, answer in self.answers.items() if answer.status == status}
+
+    def lines(self, marker: str) -> list[dict[str, Any]]:
+        """The log's lines with `marker`, parsed."""
+        found = []
+        for record in self._caplog.records:
+            message = record.getMessage()
+            assert "\n" not in message
+            if message.startswith(f"{marker} "):
+                assert record.levelno == logging.ERROR or marker != LOST
+                found.append(json.loads(message.removeprefix(f"{marker} ")))
+        return found
+
+    def lost(self) -> set[str]:
+        """The ids of the deliveries that are whole in the last net."""
+        return {json.loads(line["body"]["content"])["id"] for line in self.lines(LOST)}
+
+
+async def _send(
+    ingest: Ingest, caplog: pytest.LogCaptureFixture, deliveries: list[dict[str, Any]]
+) -> Sent:
+    """Sends all at once; each answer must come within the budget and half a second."""
+    caplog.clear()
+    caplog.set_level(logging.INFO, "acr_webhook")
+    clock = asyncio.get_running_loop().time
+    sent = Sent(caplog)
+
+    async def one(delivery: dict[str, Any]) -> None:
+        started = clock()
+        raw = Delivery(json.dumps(delivery).encode(), None, None, datetime.now(UTC))
+        sent.answers[delivery["id"]] = await ingest.receive(raw)
+        assert clock() - started < BUDGET + GRACE
+
+    await asyncio.gather(*map(one, deliveries))
+    assert len(sent.lines(DELIVERY)) == len(deliveries)
+    return sent
+
+
+def _mixed(example: Example, prefix: str = "") -> list[dict[str, Any]]:
+    """Deliveries of every kind, a fifth of them to be refused."""
+    kinds = ["push", "delete", "chart_push", "quarantine"]
+    good = [example(kinds[n % 4], id=f"{prefix}good-{n}") for n in range(MANY * 4 // 5)]
+    bad = [example("push", id=f"{prefix}bad-{n}", request=...) for n in range(MANY // 5)]
+    return good + bad
+
+
+async def _stored(storage: Any) -> list[str]:
+    """The ids of all deliveries on all queues, as often as they lie there."""
+    ids = []
+    for queue in await storage.queues():
+        for document in await storage.documents(queue):
+            kept = json.loads(document["body"]["content"]) if "body" in document else document
+            ids.append(kept["id"])
+    return ids
+
+
+FAULTS = ["refuse", "stall", "busy", "cut", "half", "drip", "swallow", "deleting"]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_while_storage_fails_answers_come_in_time_and_nothing_is_lost(
+    fault: str,
+    proxy: Any,
+    ingest: Ingest,
+    storage: Any,
+    example: Example,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    await _send(ingest, caplog, _mixed(example, "before-"))
+    await proxy.set(fault)
+    sent = await _send(ingest, caplog, _mixed(example))
+    # Nothing was confirmed, so nothing may be accepted or called safe: all is in the last net.
+    assert sent.ids(503) == set(sent.answers) == sent.lost()
+    assert all("Retry-After" in answer.headers for answer in sent.answers.values())
+
+    await proxy.set("pass")
+    after = await _send(ingest, caplog, _mixed(example, "after-"))
+    assert after.ids(503) == after.lost() == set()
+    stored = set(await _stored(storage))
+    assert {id_ for id_ in stored if id_.startswith("after-")} == set(after.answers)
+    assert len([id_ for id_ in stored if id_.startswith("before-")]) == MANY
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_fault_that_passes_within_the_budget_costs_no_delivery(
+    fault: str,
+    proxy: Any,
+    ingest: Ingest,
+    storage: Any,
+    example: Example,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    await _send(ingest, caplog, _mixed(example, "before-"))
+    await proxy.set(fault)
+
+    async def recover() -> None:
+        await asyncio.sleep(0.7)
+        await proxy.set("pass")
+
+    recovering = asyncio.create_task(recover())
+    sent = await _send(ingest, caplog, _mixed(example))
+    await recovering
+    assert sent.ids(503) == sent.lost() == set()
+    assert set(await _stored(storage)) >= set(sent.answers)
+
+
+async def test_a_fault_in_the_middle_leaves_each_delivery_stored_or_in_the_last_net(
+    proxy: Any,
+    ingest: Ingest,
+    storage: Any,
+    example: Example,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    await _send(ingest, caplog, _mixed(example, "before-"))
+    last_good = proxy.requests + 35
+
+    async def fail_after(number: int) -> None:
+        if number == last_good:
+            proxy.fault = "stall"
+
+    proxy.before = fail_after
+    sent = await _send(ingest, caplog, _mixed(example))
+    assert sent.ids(503) == sent.lost()
+    assert 0 < len(sent.lost()) < MANY
+    proxy.before = None
+    await proxy.set("pass")
+    assert set(await _stored(storage)) >= sent.ids(202) | sent.ids(422)
+
+
+async def test_one_slow_queue_does_not_delay_deliveries_to_another(
+    proxy: Any,
+    ingest: Ingest,
+    example: Example,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    await proxy.set("stall", only="acr-push")
+    finished: list[str] = []
+
+    async def one(delivery: dict[str, Any]) -> None:
+        raw = Delivery(json.dumps(delivery).encode(), None, None, datetime.now(UTC))
+        answer = await ingest.receive(raw)
+        assert answer.status == (503 if delivery["action"] == "push" else 202)
+        finished.append(delivery["action"])
+
+    # More than any default limit of connections to one host.
+    pushes = [example("push", id=str(n)) for n in range(150)]
+    deletes = [example("delete", id=str(n)) for n in range(50)]
+    await asyncio.gather(*map(one, pushes + deletes))
+    assert finished == ["delete"] * 50 + ["push"] * 150
+
+
+async def test_a_send_that_stalled_and_was_stored_comes_twice_under_one_id(
+    proxy: Any,
+    ingest: Ingest,
+    storage: Any,
+    example: Example,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    await _send(ingest, caplog, [example("push", id="before")])
+    await proxy.set("swallow", times=1)
+    sent = await _send(ingest, caplog, [example("push", id="twice")])
+    assert sent.ids(202) == {"twice"}
+    assert sorted(await _stored(storage)) == ["before", "twice", "twice"]
+
+
+async def test_a_queue_that_is_deleted_and_created_again_under_load_loses_nothing(
+    proxy: Any,
+    ingest: Ingest,
+    storage: Any,
+    example: Example,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    await _send(ingest, caplog, [example("push", id="before")])
+    await storage.service.delete_queue("acr-push")
+    await proxy.set("deleting", times=100)
+    sent = await _send(ingest, caplog, [example("push", id=str(n)) for n in range(MANY)])
+    assert sent.ids(503) == sent.lost() == set()
+    assert sorted(await _stored(storage)) == sorted(sent.answers)
+
+
+async def test_cancelled_in_the_middle_a_delivery_is_in_the_last_net(
+    proxy: Any, ingest: Ingest, example: Example, caplog: pytest.LogCaptureFixture
+) -> None:
+    await proxy.set("stall")
+    sent = Sent(caplog)
+    raw = Delivery(json.dumps(example("push")).encode(), None, None, datetime.now(UTC))
+    task = asyncio.create_task(ingest.receive(raw))
+    await asyncio.sleep(0.2)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert sent.lost() == {example("push")["id"]}
+
+
+async def test_a_fault_of_our_own_is_a_500_and_the_delivery_is_in_the_last_net(
+    ingest: Ingest,
+    example: Example,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(_: Delivery) -> None:
+        raise RuntimeError("secret-in-exception")
+
+    monkeypatch.setattr(ingest, "prepare", broken)
+    sent = Sent(caplog)
+    raw = Delivery(json.dumps(example("push")).encode(), None, None, datetime.now(UTC))
+    answer = await ingest.receive(raw)
+    assert answer.status == 500
+    assert b"secret-in-exception" not in answer.body
+    assert sent.lost() == {example("push")["id"]}
+
+
+@pytest.mark.parametrize("body", [b"\xff" * 2000, b"\x00\n\r", "é😀".encode(), b"x" * 60_000])
+async def test_the_last_net_holds_any_body_on_one_line(
+    body: bytes, proxy: Any, ingest: Ingest, caplog: pytest.LogCaptureFixture
+) -> None:
+    from shared.rejected import body_bytes
+
+    await proxy.set("refuse")
+    answer = await ingest.receive(Delivery(body, "a\nb\ud800", "x\r\n", datetime.now(UTC)))
+    assert answer.status == 503
+    [line] = Sent(caplog).lines(LOST)
+    assert line["queues"] == ["acr-rejected"]
+    assert line["body"]["length"] == len(body)
+    assert body.startswith(body_bytes(line["body"]))
+    assert line["body"]["truncated"] is (len(body) > 48 * 1024)
