@@ -11,10 +11,11 @@ from typing import Any, Protocol
 from shared import answers, log, rejected
 from shared.actions import actions
 from shared.answers import Answer
+from shared.limits import MAX_MESSAGE_BYTES
 from shared.normalisation import to_event
 from shared.parsing import parse
 from shared.problems import Kind, Problem
-from shared.queues import MAX_MESSAGE_BYTES, Queues, StorageUnavailable
+from shared.queues import Queues, StorageUnavailable
 from shared.routing import Routes
 from shared.settings import Settings, SettingsError
 from shared.validation import DeliveryValidator

@@ -6,43 +6,53 @@ from codecs import BOM_UTF8
 from typing import Any, NoReturn
 
 from shared.problems import Kind, Problem
-from shared.text import clip
 
 # The deepest delivery known has two levels. Above the limit json could still parse here what it
 # could no longer write there: how deep it gets differs between Python versions.
 MAX_DEPTH = 64
+_TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
 
 
 def parse(body: bytes) -> dict[str, Any]:
-    """The JSON object in `body`.
-
-    UTF-8, with or without a byte order mark, as RFC 8259 has it. Refused beyond the grammar is
-    what could not be handed on unchanged: a member name that occurs twice, a number that no double
-    can hold, more than 64 levels, half of a surrogate pair.
-
-    Raises Problem (400).
-    """
+    """The JSON object in `body`. Raises Problem (400)."""
     try:
-        text = body.removeprefix(BOM_UTF8).decode()
-        document = _DECODER.decode(text)
-        if text.count("{") + text.count("[") > MAX_DEPTH and _depth(document) > MAX_DEPTH:
-            raise _problem(f"nested deeper than {MAX_DEPTH} levels")
-        if "\\ud" in text or "\\uD" in text:
-            json.dumps(document, ensure_ascii=False).encode()
-    except UnicodeDecodeError as error:
-        raise _problem(f"byte {error.start} is not UTF-8") from None
-    except UnicodeEncodeError:
-        raise _problem("half of a surrogate pair stands alone in a string") from None
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno} column {error.colno}"
-        raise _problem(f"{error.msg} at {where}" if text else "it is empty") from None
-    except RecursionError:
-        raise _problem(f"nested deeper than {MAX_DEPTH} levels") from None
+        document = decode(body)
     except ValueError as error:
-        raise _problem(clip(str(error))) from None
+        raise _problem(str(error)) from None
     if not isinstance(document, dict):
         raise _problem("the outermost value is not an object")
     return document
+
+
+def decode(content: bytes) -> Any:
+    """The JSON value in `content`: UTF-8, with or without a byte order mark.
+
+    Beyond the grammar of RFC 8259, what cannot be handed on is refused: a member name that occurs
+    twice in one object, a number that no double can hold, more than 64 levels, half of a surrogate
+    pair. Raises ValueError, which says what is wrong and where.
+    """
+    try:
+        text = content.removeprefix(BOM_UTF8).decode()
+        document = _DECODER.decode(text)
+        _require_transferable(document, text)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"byte {error.start} is not UTF-8") from None
+    except UnicodeEncodeError:
+        raise ValueError("half of a surrogate pair stands alone in a string") from None
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno} column {error.colno}"
+        raise ValueError(f"{error.msg} at {where}" if text else "it is empty") from None
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+    return document
+
+
+def _require_transferable(document: Any, text: str) -> None:
+    """Raises ValueError where `document`, parsed from `text`, could not be written again."""
+    if text.count("{") + text.count("[") > MAX_DEPTH and _depth(document) > MAX_DEPTH:
+        raise ValueError(_TOO_DEEP)
+    if "\\ud" in text or "\\uD" in text:
+        json.dumps(document, ensure_ascii=False).encode()
 
 
 def _problem(why: str) -> Problem:

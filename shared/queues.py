@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import random
+from base64 import b64decode
 from typing import Any
+from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 import aiohttp
@@ -18,9 +20,6 @@ from azure.core.exceptions import (
 from azure.core.pipeline.transport import AioHttpTransport
 from azure.storage.queue import BinaryBase64EncodePolicy, StorageErrorCode
 from azure.storage.queue.aio import QueueClient, QueueServiceClient
-
-# Storage takes 64 KiB after base64.
-MAX_MESSAGE_BYTES = 48 * 1024
 
 NEVER_EXPIRES = -1
 
@@ -41,11 +40,28 @@ class StorageUnavailable(Exception):
         self.queue = queue
 
 
+def check(connection_string: str) -> None:
+    """Raises ValueError, which does not quote it, where no client could ever work with this."""
+    service = QueueServiceClient.from_connection_string(connection_string)
+    url = urlsplit(service.url)
+    try:
+        (url.hostname or "").encode("idna")
+        # The SDK puts https:// before whatever does not begin with http.
+        usable = bool(url.hostname) and not url.netloc.endswith(":") and url.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError("its queue endpoint is no http or https URL")
+    try:
+        b64decode(getattr(service.credential, "account_key", ""), validate=True)
+    except ValueError:
+        raise ValueError("its account key is not base64") from None
+
+
 def connect(connection_string: str) -> QueueServiceClient:
     """A client of the account, with every time-out and retry set here; none is the SDK's.
 
-    To be called on the event loop that will use it. Raises ValueError where the connection string
-    cannot be one.
+    To be called on the event loop that will use it, with a connection string that `check` passed.
     """
     # Looking up proxies and .netrc on each request costs more than the request itself. No limit
     # of connections: sends that stall on one queue must not keep the others waiting.
@@ -71,12 +87,12 @@ class Queues:
     """
 
     def __init__(self, connection_string: str) -> None:
+        """Raises ValueError where the connection string cannot be one."""
+        check(connection_string)
         self._connection_string = connection_string
         self._loop: asyncio.AbstractEventLoop | None = None
         self._service: QueueServiceClient | None = None
         self._clients: dict[str, QueueClient] = {}
-        # Fails here, at start, on a connection string that cannot be right.
-        QueueServiceClient.from_connection_string(connection_string)
 
     async def send(
         self, queue: str, message: bytes, deadline: float, request_id: str | None = None

@@ -1,6 +1,5 @@
 """Which registry a delivery comes from, and whether it may."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -9,11 +8,7 @@ from shared.text import shown
 from shared.validation import validator
 
 _HOST = validator("common/host.json")
-_RESOURCE_ID = re.compile(
-    r"/subscriptions/[^/\s]+/resourceGroups/[^/\s]+"
-    r"/providers/Microsoft\.ContainerRegistry/registries/[A-Za-z0-9]+",
-    re.IGNORECASE,
-)
+_RESOURCE_ID = validator("common/resource_id.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +48,7 @@ class AllowList:
                 name = login_server(host)
             except ValueError as error:
                 raise ValueError(f"entry {number}: {error}") from None
-            if resource_id and not _RESOURCE_ID.fullmatch(resource_id):
+            if resource_id and not _RESOURCE_ID.is_valid(resource_id):
                 raise ValueError(
                     f"entry {number}: {shown(resource_id)} is not the resource id of a registry "
                     "(/subscriptions/…/resourceGroups/…/providers/Microsoft.ContainerRegistry/"

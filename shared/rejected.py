@@ -10,7 +10,7 @@ from typing import Any
 
 from shared.problems import Problem
 
-# More of it than a host name can have explains nothing.
+# Characters. More of one than a host name can have explains nothing.
 _MAX_PARAMETER = 255
 
 
@@ -25,27 +25,25 @@ def record(
 ) -> bytes:
     """The record as JSON of at most `limit` bytes.
 
-    Where it does not all fit, the body goes first: of the violations, only one is named then.
+    Where not all of it fits, the body goes first: of the violations only one is named then, and of
+    the parameters only the beginning.
     """
-    document: dict[str, Any] = {
-        "reason": problem.kind.reason,
-        "status": problem.kind.status,
-        "detail": problem.detail,
-        "errors": [asdict(violation) for violation in problem.violations],
-        "receivedAt": moment(received_at),
-    }
-    if registry is not None:
-        document["registry"] = _printable(registry)[:_MAX_PARAMETER]
-    if traceparent is not None:
-        document["traceparent"] = _printable(traceparent)[:_MAX_PARAMETER]
-    for errors in (document["errors"], document["errors"][:1]):
-        document["errors"] = errors
+    errors = [asdict(violation) for violation in problem.violations]
+    for most_errors, most_characters in ((len(errors), _MAX_PARAMETER), (1, 32)):
+        document: dict[str, Any] = {
+            "reason": problem.kind.reason,
+            "status": problem.kind.status,
+            "detail": problem.detail,
+            "errors": errors[:most_errors],
+            "receivedAt": moment(received_at),
+        }
+        if registry is not None:
+            document["registry"] = _printable(registry)[:most_characters]
+        if traceparent is not None:
+            document["traceparent"] = _printable(traceparent)[:most_characters]
         document["body"] = body(body_bytes, limit - len(_json(document)) - len(',"body":'))
         if not document["body"]["truncated"]:
             break
-        del document["body"]
-    else:
-        document["body"] = body(body_bytes, limit - len(_json(document)) - len(',"body":'))
     return _json(document)
 
 

@@ -1,11 +1,11 @@
 """Which events go to which queue: `routes.json`."""
 
-import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shared.parsing import decode
 from shared.text import shown
 from shared.validation import validator, violations
 
@@ -39,29 +39,26 @@ class Routes:
     def load(cls, known_actions: Collection[str], file: Path = ROUTES_FILE) -> "Routes":
         """The routes in `file`. Raises RoutesError."""
         try:
-            text = file.read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            content = file.read_bytes()
+        except OSError as error:
             raise RoutesError(f"{file.name} cannot be read: {error}") from None
         try:
-            return cls.parse(text, known_actions)
+            return cls.parse(content, known_actions)
         except RoutesError as error:
             lines = "\n".join(f"  {line}" for line in str(error).splitlines())
             raise RoutesError(f"{file.name} cannot be used:\n{lines}") from None
 
     @classmethod
-    def parse(cls, text: str, known_actions: Collection[str]) -> "Routes":
-        """The routes in `text`, which `schemas/routes.v1.json` describes. Raises RoutesError."""
+    def parse(cls, content: bytes, known_actions: Collection[str]) -> "Routes":
+        """The routes in `content`, which `schemas/routes.v1.json` describes. Raises RoutesError."""
         try:
-            document = json.loads(text)
-        except json.JSONDecodeError as error:
-            where = f"line {error.lineno} column {error.colno}"
-            raise RoutesError(f"{where}: not JSON: {error.msg}") from None
-        except (RecursionError, ValueError) as error:
+            document = decode(content)
+        except ValueError as error:
             raise RoutesError(f"not JSON: {error}") from None
         faults = [
             f"{violation.pointer or '(top)'}: {violation.detail}"
             for violation in violations(validator("routes.v1.json"), document)
-        ] or list(_unknown_actions(document, known_actions))
+        ] or list(_contradictions(document, known_actions))
         if faults:
             raise RoutesError("\n".join(faults))
         return cls(
@@ -82,8 +79,11 @@ class Routes:
         return list(dict.fromkeys(route.queue for route in self.routes if route.takes(event)))
 
 
-def _unknown_actions(document: dict[str, Any], known_actions: Collection[str]) -> Iterable[str]:
+def _contradictions(document: dict[str, Any], known_actions: Collection[str]) -> Iterable[str]:
+    """What the schema cannot say."""
     for number, route in enumerate(document["routes"]):
+        if route["queue"] == document["rejectedQueue"]:
+            yield f"/routes/{number}/queue: is the rejectedQueue, which gets no events"
         for place, action in enumerate(route.get("actions", ())):
             if action not in known_actions:
                 yield (

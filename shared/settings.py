@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from shared.limits import MAX_MESSAGE_BYTES
 from shared.registries import AllowList
 
 # The first that is set holds the connection string of the storage account.
@@ -51,7 +52,7 @@ class Settings:
             connection,
             given[connection],
             registries,
-            int(_number(given, "ACR_MAX_BODY_BYTES", MAX_BODY_BYTES, 1024, 1024 * 1024)),
+            int(_number(given, "ACR_MAX_BODY_BYTES", MAX_BODY_BYTES, 1024, MAX_MESSAGE_BYTES)),
             _number(given, "ACR_BUDGET_SECONDS", BUDGET_SECONDS, 0.5, 30),
         )
 

@@ -60,6 +60,8 @@ def _resolved(part: Any, base: str) -> Any:
     }
     target_id = urljoin(base, reference)
     target = _resolved(_documents()[target_id], target_id)
+    if "$defs" in target:
+        raise ValueError(f"{target_id} is referred to, and so may not refer to parts of itself")
     target = {key: value for key, value in target.items() if key not in ("$id", "$schema")}
     return {**beside, "allOf": [target]} if beside.keys() - _ANNOTATIONS else target
 
@@ -131,7 +133,7 @@ class DeliveryValidator:
         delivery = _without_empty(document, rules.known_fields)
         found = violations(rules.validator, delivery)
         if "action" in delivery and not known:
-            detail = f"{shown(action)} is none of the known actions: {', '.join(self._rules)}"
+            detail = f"is {shown(action)}, none of the known: {', '.join(self._rules)}"
             found.insert(0, Violation("/action", detail))
             raise Problem(Kind.UNKNOWN_ACTION, f"The action {detail}.", found)
         if found:

@@ -56,8 +56,8 @@ def example() -> Callable[..., dict[str, Any]]:
 @pytest.fixture(scope="session")
 def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The connection string of an Azurite of the tests' own."""
-    with processes.azurite(processes.free_port(), tmp_path_factory.mktemp("azurite")) as connection:
-        yield connection
+    with processes.azurite(processes.free_port(), tmp_path_factory.mktemp("azurite")) as child:
+        yield child.address
 
 
 class Storage:

@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,8 +21,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tools import examples
-from tools.processes import ROOT, ToolError, azurite, connection_string, free_port, function_url
-from tools.processes import app as running_app
+from tools.function_app import ToolError, read_local_settings
+from tools.processes import (
+    ROOT,
+    azurite,
+    bypass_proxies,
+    connection_string,
+    developers_app,
+    free_port,
+    function_url,
+)
+from tools.processes import app as app_of_its_own
 
 if TYPE_CHECKING:
     from shared.settings import Settings
@@ -41,9 +51,15 @@ app = typer.Typer(
 
 Port = Annotated[int, typer.Option(help="Port of the app.", min=1, max=65535)]
 QueuePortOnly = Annotated[
-    int | None, typer.Option(help="Port of a local Azurite, instead of the app's settings.")
+    int | None,
+    typer.Option(help="Port of a local Azurite, instead of the app's settings.", min=1, max=65535),
 ]
 QueuePort = Annotated[int, typer.Option(help="Port of Azurite's queues.", min=1, max=65535)]
+
+
+@app.callback()
+def _before_every_command() -> None:
+    bypass_proxies()
 
 
 @contextmanager
@@ -56,17 +72,25 @@ def _plainly() -> Iterator[None]:
     # Without this, SIGTERM and a closed terminal would leave the child processes behind.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
+    # A script's background job is born with Ctrl-C ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     except ToolError as error:
-        errors.print(f"[red]Error:[/] {error}", highlight=False, soft_wrap=True)
+        errors.print("[red]Error:[/] ", end="")
+        errors.print(str(error), markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 
 
 @app.command()
-def host(port: Port = PORT) -> None:
+def host(
+    port: Port = PORT,
+    local_settings: Annotated[
+        bool, typer.Option(help="Read local.settings.json, as Core Tools do.")
+    ] = True,
+) -> None:
     """Serve the app in this folder, for local use only (no keys are checked)."""
     from tools import host as local_host
 
@@ -75,11 +99,11 @@ def host(port: Port = PORT) -> None:
         for function in functions:
             methods = ",".join(sorted(function.methods))
             url = f"http://127.0.0.1:{port}{function.path}"
-            errors.print(f"  {function.name}: [{methods}] {url}", markup=False, highlight=False)
+            _say(errors, f"  {function.name}: [{methods}] {url}")
 
     with _plainly():
         local_host.configure_logging()
-        asyncio.run(local_host.serve(ROOT, port, ready))
+        asyncio.run(local_host.serve(ROOT, port, ready, local_settings=local_settings))
 
 
 @app.command()
@@ -87,16 +111,18 @@ def start(port: Port = PORT, queue_port: QueuePort = QUEUE_PORT) -> None:
     """Start Azurite and the app, and stay until Ctrl-C."""
     with (
         _plainly(),
-        azurite(queue_port, ROOT / ".azurite") as connection,
-        running_app(port, {"AcrEventsStorage": connection}) as url,
+        azurite(queue_port, ROOT / ".azurite" / "start") as storage,
+        developers_app(port, {"AcrEventsStorage": storage.address}) as running,
     ):
-        console.print(f"\n[green]✓[/] The function answers at [bold]{url}[/]. Send it a push:\n")
         body = "tests/examples/push/documented.json"
-        console.print(f"  curl -i {url} --data-binary @{body}", highlight=False)
-        console.print("\nAnd look at the queues:\n")
-        console.print(f"  .venv/bin/python -m tools peek --queue-port {queue_port}")
-        console.print("\nCtrl-C ends both.", style="dim")
-        signal.pause()
+        _say(console, f"\nThe function answers. Send it a push:\n\n  curl -i {running.address} \\")
+        _say(console, f"    --data-binary @{body}\n\nAnd look at the queues:\n")
+        _say(console, f"  .venv/bin/python -m tools peek --queue-port {queue_port}\n")
+        _say(console, "Ctrl-C ends both.")
+        while True:
+            storage.require_running()
+            running.require_running()
+            time.sleep(0.5)
 
 
 @app.command()
@@ -109,18 +135,28 @@ def demo() -> None:
     with (
         _plainly(),
         TemporaryDirectory(dir=data) as folder,
-        azurite(free_port(), Path(folder)) as connection,
+        azurite(free_port(), Path(folder)) as storage,
+        # An empty setting counts as absent: the demo is the same in every environment.
+        app_of_its_own(
+            free_port(),
+            {
+                "AcrEventsStorage": storage.address,
+                "ACR_REGISTRIES": "",
+                "ACR_MAX_BODY_BYTES": "",
+                "ACR_BUDGET_SECONDS": "",
+            },
+            quiet=True,
+        ) as running,
     ):
-        # Whatever local.settings.json holds, the demo is the same.
-        settings = {"AcrEventsStorage": connection, "ACR_REGISTRIES": ""}
-        with running_app(free_port(), settings, quiet=True) as url:
-            asyncio.run(demonstration.run(url, connection, console))
+        asyncio.run(demonstration.run(running.address, storage.address, console))
 
 
 @app.command()
 def send(
     action: Annotated[str, typer.Argument(help=f"One of: {', '.join(examples.actions())}.")],
-    url: Annotated[str, typer.Option(help="The function's URL.")] = function_url(PORT),
+    url: Annotated[
+        str | None, typer.Option(help="The function's URL; without it, that of `start`.")
+    ] = None,
     registry: Annotated[
         str | None, typer.Option(help="Login server: sent as ?registry= and as the event's host.")
     ] = None,
@@ -139,19 +175,20 @@ def send(
         if action not in examples.actions():
             known = ", ".join(examples.actions())
             raise ToolError(f"There is no example of {action!r}; there is one of: {known}.")
+        target = url or function_url(PORT)
         example = examples.documented(action, registry)
         many = [examples.anew(example) for _ in range(repeat)] if repeat > 1 else [example]
         bodies = [json.dumps(delivery).encode() for delivery in many]
 
         async def run(seen: Callable[[Outcome], None]) -> None:
-            sending = post(url, bodies, registry=registry, key=key, concurrency=concurrency)
+            sending = post(target, bodies, registry=registry, key=key, concurrency=concurrency)
             async for outcome in sending:
                 seen(outcome)
 
         statuses: dict[int, int] = {}
         last: list[Outcome] = []
         with _progress() as progress:
-            task = progress.add_task(f"{action} → {url}", total=repeat, visible=repeat > 1)
+            task = progress.add_task(f"{action} → {target}", total=repeat, visible=repeat > 1)
 
             def seen(outcome: Outcome) -> None:
                 statuses[outcome.status] = statuses.get(outcome.status, 0) + 1
@@ -227,7 +264,9 @@ def peek(
         queues = [seen async for seen in queue_table.peek(connection, queue)]
         if as_json:
             for message in (message for seen in queues for message in seen.messages):
-                print(json.dumps(message, ensure_ascii=False))
+                print(json.dumps(message))
+            for more in (seen for seen in queues if seen.length > len(seen.messages)):
+                _say(errors, f"{more.name} has {more.length - len(more.messages)} more.")
             return
         grid = queue_table.table()
         for seen in queues:
@@ -240,16 +279,23 @@ def peek(
 
 def _settings(queue_port: int | None) -> "Settings":
     """The settings that the app itself would have here, but for a `queue_port` that is given."""
-    from shared.settings import Settings, SettingsError
-    from tools.local_settings import read_local_settings
+    from shared.settings import CONNECTIONS, Settings, SettingsError
 
     read_local_settings(ROOT)
     if queue_port:
         os.environ["AcrEventsStorage"] = connection_string(queue_port)
+    elif not any(os.environ.get(name) for name in CONNECTIONS):
+        _say(errors, f"No storage account is set: taking Azurite on port {QUEUE_PORT}.")
+        os.environ["AcrEventsStorage"] = connection_string(QUEUE_PORT)
     try:
         return Settings.read(os.environ)
     except SettingsError as error:
         raise ToolError(str(error)) from None
+
+
+def _say(to: Console, text: str) -> None:
+    """Prints `text` as it is, however narrow the terminal: it may be meant for copying."""
+    to.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _progress() -> Progress:

@@ -8,39 +8,42 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from shared.actions import actions
+from shared.routing import Routes
 from tools import examples, queue_table
 from tools.deliveries import post
-from tools.processes import ToolError
+from tools.function_app import ToolError
 
 REGISTRY = "myregistry.azurecr.io"
 
 
 @dataclass(frozen=True)
 class Step:
-    """A delivery and what must become of it: status, and the queue it lies on (None: on none)."""
+    """A delivery and what must become of it: the status, and the queues it lies on."""
 
     name: str
     body: dict[str, Any]
     status: int
-    queue: str | None
+    queues: list[str]
 
 
 def steps() -> list[Step]:
     """The documented delivery of every action, and a bad one."""
-    queues = {"ping": None}
+    raising = [name for name, action in actions().items() if action.type]
+    routes = Routes.load(raising)
     good = [
         Step(
             action,
             examples.documented(action),
-            200 if action == "ping" else 202,
-            queues.get(action, f"acr-{action.replace('_', '-')}"),
+            202 if action in raising else 200,
+            routes.queues_for({"data": {"action": action}}) if action in raising else [],
         )
         for action in examples.actions()
     ]
     bad = examples.documented("push")
     bad["target"]["digest"] = "latest"
     del bad["request"]
-    return [*good, Step("push, bad", bad, 422, "acr-rejected")]
+    return [*good, Step("push, bad", bad, 422, [routes.rejected_queue])]
 
 
 async def run(url: str, connection: str, console: Console) -> None:
@@ -65,18 +68,19 @@ async def run(url: str, connection: str, console: Console) -> None:
         queue_table.add(grid, queue)
     console.print(grid)
     faults += [
-        f"{step.name}: is not on {step.queue}"
+        f"{step.name}: is not on {queue}"
         for step in steps()
-        if step.queue and step.body["id"] not in map(_event_id, _messages(found, step.queue))
+        for queue in step.queues
+        if step.body["id"] not in map(_event_id, _messages(found, queue))
     ]
     stored = sum(len(queue.messages) for queue in found.values())
-    if stored != (wanted := sum(step.queue is not None for step in steps())):
+    if stored != (wanted := sum(len(step.queues) for step in steps())):
         faults.append(f"{stored} messages are on the queues, not {wanted}")
     if faults:
         raise ToolError("The demo went wrong.\n" + "\n".join(faults))
     console.print(
-        f"[green]✓[/] {len(steps())} deliveries, each where it belongs: {wanted} on a queue, "
-        "the ping answered."
+        f"[green]✓[/] {len(steps())} deliveries, each where it belongs: {wanted} on "
+        "queues, the ping answered."
     )
 
 

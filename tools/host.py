@@ -22,8 +22,12 @@ from azure_functions_runtime_v1 import function_load_request, worker_init_reques
 from azure_functions_runtime_v1.bindings.datumdef import Datum
 from azure_functions_runtime_v1.native_invocation import invocation_request_native
 
-from tools.local_settings import read_json, read_local_settings
-from tools.processes import ToolError
+from tools.function_app import (
+    ToolError,
+    function_json,
+    http_path,
+    read_local_settings,
+)
 
 _MAX_BODY_BYTES = 100 * 1024 * 1024  # the platform's own limit
 _ALL_METHODS = ("get", "post", "put", "patch", "delete", "head", "options")
@@ -78,19 +82,17 @@ async def load(root: Path) -> list[HttpFunction]:
     await worker_init_request(
         SimpleNamespace(request=init, properties={"host": "127.0.0.1", "protos": PROTOS})
     )
-    prefix = read_json(root / "host.json").get("extensions", {}).get("http", {})
-    route_prefix = prefix.get("routePrefix", "api").strip("/")
     folders = _function_folders(root)
     if not folders:
         raise ToolError(f"{root} holds no function: no folder in it has a function.json.")
-    return [await _load_function(folder, route_prefix) for folder in folders]
+    return [await _load_function(root, folder) for folder in folders]
 
 
-async def _load_function(folder: Path, route_prefix: str) -> HttpFunction:
-    declared = read_json(folder / "function.json")
+async def _load_function(root: Path, folder: Path) -> HttpFunction:
+    declared = function_json(folder)
     bindings = {
         binding["name"]: SimpleNamespace(
-            type=binding["type"], direction=_DIRECTIONS[binding.get("direction", "in")], data_type=0
+            type=binding["type"], direction=_DIRECTIONS[binding["direction"]], data_type=0
         )
         for binding in declared["bindings"]
     }
@@ -109,11 +111,8 @@ async def _load_function(folder: Path, route_prefix: str) -> HttpFunction:
         raise ToolError(f"{folder.name} cannot be loaded.\n{response.result.exception.message}")
     for binding in declared["bindings"]:
         if binding["type"] == "httpTrigger":
-            route = binding.get("route", folder.name).strip("/")
-            if "{" in route:
-                raise ToolError(f"{folder.name}: this host knows no route parameters ({route}).")
-            path = "/" + "/".join(filter(None, (route_prefix, route)))
             methods = frozenset(m.upper() for m in binding.get("methods", _ALL_METHODS))
+            path = http_path(root, folder)
             return HttpFunction(folder.name, binding["name"], path, methods)
     raise ToolError(f"{folder.name}: this host knows HTTP triggers only.")
 
@@ -186,11 +185,19 @@ def _trace_parent(header: str) -> str:
     return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-00"
 
 
-async def serve(root: Path, port: int, ready: Callable[[list[HttpFunction]], None]) -> None:
+async def serve(
+    root: Path,
+    port: int,
+    ready: Callable[[list[HttpFunction]], None],
+    *,
+    local_settings: bool = True,
+) -> None:
     """Serves the app in `root`, an absolute path, on the loopback until SIGINT or SIGTERM."""
-    read_local_settings(root)
+    if local_settings:
+        read_local_settings(root)
     functions = await load(root)
-    runner = web.AppRunner(web_app(functions), access_log=None)
+    # A body is handed on as it came: the platform does not decompress either.
+    runner = web.AppRunner(web_app(functions), access_log=None, auto_decompress=False)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", port).start()

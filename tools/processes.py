@@ -12,10 +12,12 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from tools import examples
+from tools.function_app import ToolError, http_path
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -28,8 +30,19 @@ _START_SECONDS = 60
 _STOP_SECONDS = 20
 
 
-class ToolError(Exception):
-    """Something the user can put right; the message says how."""
+@dataclass(frozen=True)
+class Child:
+    """A child process that listens; `address` is how to reach it."""
+
+    name: str
+    address: str
+    process: subprocess.Popen[bytes]
+
+    def require_running(self) -> None:
+        """Raises ToolError where the process has ended by itself."""
+        status = self.process.poll()
+        if status is not None:
+            raise ToolError(f"{self.name} has ended by itself, with exit status {status}.")
 
 
 def connection_string(port: int) -> str:
@@ -42,7 +55,7 @@ def connection_string(port: int) -> str:
 
 def function_url(port: int) -> str:
     """The URL of the webhook's function where the app is served on `port`."""
-    return f"http://127.0.0.1:{port}/api/AcrWebhook"
+    return f"http://127.0.0.1:{port}{http_path(ROOT, ROOT / 'AcrWebhook')}"
 
 
 def free_port() -> int:
@@ -51,9 +64,15 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
+def bypass_proxies() -> None:
+    """Lets no proxy that the environment names come between us and this machine."""
+    for name in ("NO_PROXY", "no_proxy"):
+        os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1,localhost")))
+
+
 @contextmanager
-def azurite(port: int, data: Path) -> Iterator[str]:
-    """Runs Azurite's queue service on `port`; yields its connection string.
+def azurite(port: int, data: Path) -> Iterator[Child]:
+    """Runs Azurite's queue service on `port`; its address is its connection string.
 
     Queues are kept in the folder `data`. (Azurite can keep them in memory, but then stops answering
     at its first clean-up, a minute after its start.) Raises ToolError where it is not installed or
@@ -62,41 +81,67 @@ def azurite(port: int, data: Path) -> Iterator[str]:
     node = shutil.which("node")
     if node is None or not _AZURITE.exists():
         raise ToolError("Azurite is not installed: run `make install` (it needs Node.js and npm).")
-    command = [node, str(_AZURITE), "--queuePort", str(port), "--silent", "--disableTelemetry"]
-    # The SDK speaks a newer version of the protocol than Azurite knows by name.
-    command += ["--skipApiVersionCheck"]
     data.mkdir(parents=True, exist_ok=True)
-    command += ["--location", str(data)]
-    with _child("Azurite", command, port, "QUEUE_PORT", lambda: _listens(port), {}, quiet=True):
-        yield connection_string(port)
+    command = [node, str(_AZURITE), "--queuePort", str(port), "--location", str(data)]
+    # The SDK speaks a newer version of the protocol than Azurite knows by name.
+    command += ["--skipApiVersionCheck", "--silent", "--disableTelemetry"]
+    address = connection_string(port)
+    with _child("Azurite", address, command, port, "QUEUE_PORT", lambda: _listens(port)) as child:
+        yield child
 
 
 @contextmanager
-def app(port: int, settings: Mapping[str, str], *, quiet: bool = False) -> Iterator[str]:
-    """Runs the app on `port`; yields the URL of its function, once that answers.
+def app(port: int, settings: Mapping[str, str], *, quiet: bool = False) -> Iterator[Child]:
+    """Serves the app on `port` with the host in tools/; its address is its function's URL.
 
-    Core Tools serve it where they are installed, else the host in tools/. `settings` win over the
-    environment and over local.settings.json. Raises ToolError where it does not start.
+    `settings` win over the environment; local.settings.json is not read. Raises ToolError where it
+    does not start.
     """
+    command = [sys.executable, "-m", "tools", "host", "--port", str(port), "--no-local-settings"]
+    with _app(port, command, settings, quiet=quiet) as child:
+        yield child
+
+
+@contextmanager
+def developers_app(port: int, settings: Mapping[str, str]) -> Iterator[Child]:
+    """As `app`, but with local.settings.json, and served by Core Tools where they are installed."""
     command = [sys.executable, "-m", "tools", "host", "--port", str(port)]
     if func := shutil.which("func"):
         command = [func, "start", "--port", str(port)]
+        environment = Path(sys.prefix)  # Core Tools take the Python of the active one
+        settings = {
+            "FUNCTIONS_WORKER_RUNTIME": "python",
+            "VIRTUAL_ENV": str(environment),
+            "PATH": f"{environment / 'bin'}{os.pathsep}{os.environ['PATH']}",
+            **settings,
+        }
+    with _app(port, command, settings, quiet=False) as child:
+        yield child
+
+
+@contextmanager
+def _app(
+    port: int, command: Sequence[str], settings: Mapping[str, str], *, quiet: bool
+) -> Iterator[Child]:
     url = function_url(port)
-    with _child("The app", command, port, "PORT", lambda: _answers(url), settings, quiet=quiet):
-        yield url
+    with _child(
+        "The app", url, command, port, "PORT", lambda: _answers(url), settings, quiet=quiet
+    ) as child:
+        yield child
 
 
 @contextmanager
 def _child(
     name: str,
+    address: str,
     command: Sequence[str],
     port: int,
     port_option: str,
     is_ready: Callable[[], bool],
-    environment: Mapping[str, str],
+    environment: Mapping[str, str] | None = None,
     *,
-    quiet: bool,
-) -> Iterator[None]:
+    quiet: bool = True,
+) -> Iterator[Child]:
     try:
         socket.create_server(("127.0.0.1", port)).close()
     except OSError as error:
@@ -109,7 +154,7 @@ def _child(
         process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env={**os.environ, **environment},
+            env={**os.environ, **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=output if quiet else None,
             stderr=subprocess.STDOUT if quiet else None,
@@ -122,14 +167,19 @@ def _child(
                     output.seek(0)
                     raise ToolError(f"{name} did not start.\n{output.read()[-4000:]}".strip())
                 time.sleep(0.05)
-            yield
+            yield Child(name, address, process)
         finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ends a process and what it started: in good order first, then not."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_STOP_SECONDS)
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _listens(port: int) -> bool:
@@ -142,8 +192,9 @@ def _listens(port: int) -> bool:
 
 def _answers(url: str) -> bool:
     ping = json.dumps(examples.documented("ping")).encode()
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with urllib.request.urlopen(url, ping, timeout=5) as response:  # noqa: S310 (our own URL)
+        with direct.open(url, ping, timeout=5) as response:
             return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False

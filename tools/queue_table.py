@@ -1,18 +1,18 @@
 """What lies on the queues, as tables."""
 
-import json
+from base64 import b64decode
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
 from azure.core.exceptions import AzureError
-from azure.storage.queue import BinaryBase64DecodePolicy
 from rich.markup import escape
 from rich.table import Table
 
+from shared.parsing import decode
 from shared.queues import connect
 from shared.text import clip
-from tools.processes import ToolError
+from tools.function_app import ToolError
 
 MOST_MESSAGES = 32  # as many as Storage shows at once
 
@@ -35,9 +35,7 @@ async def peek(connection_string: str, name: str | None = None) -> AsyncIterator
         try:
             names = [name] if name else [queue.name async for queue in service.list_queues()]
             for each in sorted(filter(None, names)):
-                client = service.get_queue_client(
-                    each, message_decode_policy=BinaryBase64DecodePolicy()
-                )
+                client = service.get_queue_client(each)
                 count = (await client.get_queue_properties()).approximate_message_count
                 messages = await client.peek_messages(max_messages=MOST_MESSAGES)
                 yield Queue(each, count or 0, [_parsed(message.content) for message in messages])
@@ -46,11 +44,16 @@ async def peek(connection_string: str, name: str | None = None) -> AsyncIterator
             raise ToolError(f"The queues cannot be read: {reason}") from None
 
 
-def _parsed(content: bytes) -> Any:
+def _parsed(content: str) -> Any:
+    """A message as it was enqueued; as text where it is no JSON, as it lies there if not base64."""
     try:
-        return json.loads(content)
+        content_bytes = b64decode(content, validate=True)
     except ValueError:
-        return content.decode(errors="replace")
+        return content
+    try:
+        return decode(content_bytes)
+    except ValueError:
+        return content_bytes.decode(errors="replace")
 
 
 def table() -> Table:
@@ -66,17 +69,30 @@ def add(grid: Table, queue: Queue) -> None:
     rows = [_row(message) for message in queue.messages] or [("(empty)", "")]
     for number, row in enumerate(rows):
         last = number == len(rows) - 1
-        grid.add_row(escape(queue.name) if number == 0 else "", *map(escape, row), end_section=last)
+        grid.add_row(
+            escape(queue.name) if number == 0 else "", *map(_printable, row), end_section=last
+        )
     if (more := queue.length - len(queue.messages)) > 0:
         grid.add_row("", f"… and {more} more", "", end_section=True)
 
 
 def _row(message: Any) -> tuple[str, str]:
     match message:
-        case {"specversion": _, "type": type_, "subject": subject}:
-            return clip(str(type_).rpartition(".")[2], 80), clip(str(subject), 200)
-        case {"reason": reason, "status": status, "errors": [*errors]}:
-            lines = [f"{error['pointer']} {error['detail']}".strip() for error in errors]
-            return f"{reason} ({status})", clip("\n".join(lines), 400)
+        case {"specversion": str(), "type": str(type_), "subject": str(subject)}:
+            return clip(type_.rpartition(".")[2], 80), clip(subject, 200)
+        case {"reason": str(reason), "status": int(status), "errors": [*errors]}:
+            return clip(f"{reason} ({status})", 80), clip("\n".join(map(_violation, errors)), 400)
         case _:
             return "(not ours)", clip(str(message), 200)
+
+
+def _violation(error: Any) -> str:
+    match error:
+        case {"pointer": str(pointer), "detail": str(detail)}:
+            return f"{pointer} {detail}".strip()
+    return str(error)
+
+
+def _printable(text: str) -> str:
+    """`text` without what a terminal might obey, and without rich's markup."""
+    return escape("".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text))

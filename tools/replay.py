@@ -14,11 +14,12 @@ from azure.storage.queue.aio import QueueClient
 
 from shared import rejected
 from shared.ingest import Delivery, Ingest
+from shared.limits import MAX_MESSAGE_BYTES
 from shared.problems import Problem
-from shared.queues import MAX_MESSAGE_BYTES, connect
+from shared.queues import connect
 from shared.settings import Settings
 from shared.validation import validator, violations
-from tools.processes import ToolError
+from tools.function_app import ToolError
 
 # Seconds. While a delivery is in hand, others do not see it; if we die, they do after this time.
 HOLD = 300

@@ -12,8 +12,8 @@ from tools import processes
 def function_url(azurite: str) -> Iterator[str]:
     """The URL of the function, served with the settings of a fresh installation."""
     settings = {"AcrEventsStorage": azurite, "ACR_REGISTRIES": ""}
-    with processes.app(processes.free_port(), settings) as url:
-        yield url
+    with processes.app(processes.free_port(), settings) as child:
+        yield child.address
 
 
 @pytest.fixture(scope="session")

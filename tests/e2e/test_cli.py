@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tools import examples, processes
+from tools.function_app import ToolError
 
 
 def _tools(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -63,9 +64,9 @@ def test_demo_fails_loudly_when_anything_differs(
 
     from tools import demo
 
-    wrong = [demo.Step("push", examples.documented("push"), 202, "acr-delete")]
+    wrong = [demo.Step("push", examples.documented("push"), 202, ["acr-delete"])]
     monkeypatch.setattr(demo, "steps", lambda: wrong)
-    with pytest.raises(processes.ToolError, match="push: is not on acr-delete"):
+    with pytest.raises(ToolError, match="push: is not on acr-delete"):
         asyncio.run(demo.run(function_url, azurite, Console(quiet=True)))
 
 

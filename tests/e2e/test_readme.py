@@ -59,7 +59,10 @@ def test_the_event_shown_is_the_one_emitted() -> None:
 
 def test_the_routes_shown_can_be_used() -> None:
     raising = [name for name, action in actions().items() if action.type]
-    assert Routes.parse(_block("json", "rejectedQueue"), raising).rejected_queue == "acr-rejected"
+    assert (
+        Routes.parse(_block("json", "rejectedQueue").encode(), raising).rejected_queue
+        == "acr-rejected"
+    )
 
 
 def test_the_refusal_shown_is_what_curl_prints(function_url: str, storage: Any) -> None:

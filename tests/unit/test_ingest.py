@@ -1,6 +1,7 @@
 """The road without Storage: an in-memory shelf takes the place of the queues."""
 
 import json
+import logging
 from collections import defaultdict
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 from shared.actions import actions
 from shared.answers import Answer
 from shared.ingest import Delivery, Ingest
-from shared.queues import MAX_MESSAGE_BYTES, StorageUnavailable
+from shared.limits import MAX_MESSAGE_BYTES
+from shared.queues import StorageUnavailable
 from shared.routing import Routes
 from shared.settings import Settings
 from shared.validation import validator, violations
@@ -46,9 +48,9 @@ class Shelf:
         raise NotImplementedError
 
 
-def _ingest(shelf: Shelf, **environment: str) -> Ingest:
+def _ingest(shelf: Shelf, routes: Routes | None = None, **environment: str) -> Ingest:
     read = Settings.read({"AzureWebJobsStorage": "UseDevelopmentStorage=true", **environment})
-    return Ingest(read, Routes.load(RAISING), shelf)
+    return Ingest(read, routes or Routes.load(RAISING), shelf)
 
 
 async def _receive(
@@ -114,7 +116,7 @@ async def test_what_is_refused_is_kept_with_its_reason(
 ) -> None:
     shelf = Shelf()
     sent = body if isinstance(body, bytes) or body else example("push")
-    answer, said = await _receive(_ingest(shelf, **environment), sent, registry)
+    answer, said = await _receive(_ingest(shelf, None, **environment), sent, registry)
     assert answer.status == said["status"] == status
     assert said["type"].endswith(reason)
     [record] = shelf.messages.pop("acr-rejected")
@@ -148,8 +150,83 @@ async def test_what_could_not_be_stored_is_a_503_that_says_when_to_come_again(
 ) -> None:
     answer, said = await _receive(_ingest(Shelf(broken)), delivery or example("push"))
     assert answer.status == 503
-    assert int(answer.headers["Retry-After"]) > 0
+    assert answer.headers["Retry-After"] == "10"
     assert said["type"].endswith("storage-unavailable")
+
+
+def _two_routes() -> Routes:
+    routes = {"routes": [{"queue": "one"}, {"queue": "two"}], "rejectedQueue": "acr-rejected"}
+    return Routes.parse(json.dumps(routes).encode(), RAISING)
+
+
+async def test_an_event_with_two_queues_lies_on_both(example: Example) -> None:
+    shelf = Shelf()
+    answer, said = await _receive(_ingest(shelf, _two_routes()), example("push"))
+    assert (answer.status, said["queues"]) == (202, ["one", "two"])
+    assert shelf.messages["one"] == shelf.messages["two"] != []
+
+
+async def test_if_one_queue_of_two_fails_it_is_503_and_the_last_net_names_that_one(
+    example: Example, caplog: pytest.LogCaptureFixture
+) -> None:
+    shelf = Shelf("two")
+    answer, said = await _receive(_ingest(shelf, _two_routes()), example("push"))
+    assert answer.status == 503
+    assert "two: " in said["detail"]
+    assert "one: " not in said["detail"]
+    assert len(shelf.messages["one"]) == 1
+    [line] = [m for m in caplog.messages if m.startswith("acr_lost_delivery ")]
+    lost = json.loads(line.partition(" ")[2])
+    assert lost["queues"] == ["two"]
+    assert json.loads(lost["body"]["content"]) == example("push")
+
+
+async def test_one_line_is_logged_for_each_delivery_with_what_an_operator_asks_for(
+    example: Example, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "acr_webhook")
+    ingest = _ingest(Shelf("acr-delete"))
+    for body in (example("push"), example("ping"), example("delete"), {"action": "pull\n"}):
+        delivery = Delivery(json.dumps(body).encode(), None, "00-1", datetime.now(UTC), "inv-1")
+        await ingest.receive(delivery)
+    lines = [
+        json.loads(message.partition(" ")[2])
+        for message in caplog.messages
+        if message.startswith("acr_delivery ")
+    ]
+    assert [line["outcome"] for line in lines] == ["accepted", "ping", "lost", "rejected"]
+    assert [line["status"] for line in lines] == [202, 200, 503, 422]
+    assert all(line["milliseconds"] >= 0 for line in lines)
+    assert all((line["invocation"], line["traceparent"]) == ("inv-1", "00-1") for line in lines)
+    assert {
+        name: lines[0][name] for name in ("id", "action", "registry", "repository", "queues")
+    } == {
+        "id": example("push")["id"],
+        "action": "push",
+        "registry": "myregistry.azurecr.io",
+        "repository": "hello-world",
+        "queues": ["acr-push"],
+    }
+    assert lines[3]["reason"] == "unknown-action"
+
+
+async def test_nobody_can_forge_a_line_or_a_field_of_the_log(
+    example: Example, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "acr_webhook")
+    forged = 'x"}\nacr_delivery {"outcome": "accepted", \u2028 é'
+    ingest = _ingest(Shelf())
+    await _receive(ingest, example("push"), forged)
+    name = forged.replace("\n", "")
+    await _receive(ingest, example("push", target__repository=name, id="i" * 5000))
+    for record in caplog.records:
+        assert record.msg == "%s %s"  # what came from outside is no part of the text
+        message = record.getMessage()
+        assert message.isascii()
+        assert message.isprintable()
+        assert len(message) < 2000
+        fields = json.loads(message.removeprefix("acr_delivery "))
+        assert forged in (fields.get("registry"), None) or fields["repository"] == name
 
 
 JSON = st.recursive(

@@ -1,7 +1,13 @@
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
+from shared.actions import actions
+from shared.normalisation import to_event
 from shared.problems import Kind, Problem
 from shared.registries import AllowList, Registry
+from shared.validation import validator, violations
 
 RESOURCE = (
     "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/images"
@@ -11,6 +17,17 @@ RESOURCE = (
 
 def test_without_a_list_every_registry_may_deliver() -> None:
     assert AllowList.parse("").registry("a.azurecr.io", None) == Registry("a.azurecr.io")
+
+
+@pytest.mark.parametrize("resource_id", [RESOURCE, RESOURCE.lower()])
+def test_a_resource_id_is_a_source_that_the_event_schema_allows(
+    example: Callable[..., dict[str, Any]], resource_id: str
+) -> None:
+    allowed = AllowList.parse(f"contoso.azurecr.io={resource_id}")
+    registry = allowed.registry("contoso.azurecr.io", None)
+    event = to_event(example("delete"), actions()["delete"], registry)
+    assert event["source"] == resource_id
+    assert violations(validator("event.v1.json"), event) == []
 
 
 def test_a_list_names_login_servers_and_resource_ids() -> None:

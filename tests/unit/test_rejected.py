@@ -71,6 +71,41 @@ def test_a_body_is_kept_exactly_as_it_came(body: bytes) -> None:
     assert kept["truncated"] is False
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"reason": "Two Words"},
+        {"status": 503},
+        {"errors": [{"pointer": "x", "detail": ""}]},
+        {"errors": [{"pointer": "/x"}]},
+        {"receivedAt": "today"},
+        {"attempts": 0},
+        {"registry": "x" * 256},
+        {"body": {}},
+        {"body": {"encoding": "gzip", "content": "", "length": 0, "sha256": "", "truncated": 1}},
+        {"more": 1},
+    ],
+)
+def test_the_schema_of_records_refuses_what_we_must_not_keep(change: dict[str, Any]) -> None:
+    assert violations(RECORD, _record(b"{}") | change)
+
+
+def test_the_body_is_kept_before_violations_and_parameters() -> None:
+    many = [Violation(f"/{number}", "x" * 200) for number in range(40)]
+    message = record(
+        Problem(Kind.INVALID_DELIVERY, "Many.", many),
+        b"b" * 40_000,
+        received_at=datetime(2026, 3, 2, tzinfo=UTC),
+        registry="\x01" * 300,
+        traceparent="\x01" * 300,
+        limit=42_000,
+    )
+    assert len(message) <= 42_000
+    document = json.loads(message)
+    assert document["body"]["truncated"] is False
+    assert len(document["errors"]) == 1
+
+
 @pytest.mark.parametrize("fill", [b"a", b"\xff", b"\x01", "€".encode()])
 def test_a_body_that_no_message_can_hold_is_cut_and_its_whole_is_noted(fill: bytes) -> None:
     body = fill * 100_000

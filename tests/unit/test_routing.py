@@ -13,7 +13,7 @@ QUEUE = "queue name (3 to 63 lower-case letters, digits and single inner hyphens
 
 def _routes(*routes: dict[str, Any]) -> Routes:
     document = {"routes": list(routes), "rejectedQueue": "acr-rejected"}
-    return Routes.parse(json.dumps(document), RAISING)
+    return Routes.parse(json.dumps(document).encode(), RAISING)
 
 
 def _event(action: str) -> dict[str, Any]:
@@ -58,8 +58,8 @@ def test_an_event_that_no_route_wants_goes_nowhere() -> None:
 @pytest.mark.parametrize(
     ("text", "faults"),
     [
-        ("", ["line 1 column 1: not JSON: Expecting value"]),
-        ('{"routes":\n  x}', ["line 2 column 3: not JSON"]),
+        ("", ["not JSON: it is empty"]),
+        ('{"routes":\n  x}', ["not JSON: Expecting value at line 2 column 3"]),
         ("[" * 100_000, ["not JSON"]),
         ("[]", ["(top): must be of type object, not an array"]),
         ("{}", ["/rejectedQueue: is required", "/routes: is required"]),
@@ -79,6 +79,8 @@ def test_an_event_that_no_route_wants_goes_nowhere() -> None:
             '{"routes": [{"queue": "acr-push", "action": ["push"]}], "rejectedQueue": "acr-x"}',
             ["/routes/0: ", "'action' was unexpected"],
         ),
+        ('{"routes": [], "routes": [], "rejectedQueue": "acr-x"}', ["occurs twice in one object"]),
+        ('{"routes": [{"queue": "acr-x"}], "rejectedQueue": "acr-x"}', ["/routes/0/queue: is the"]),
         (
             '{"routes": [{"queue": "acr-push", "actions": "push"}], "rejectedQueue": "acr-x"}',
             ["/routes/0/actions: must be of type array"],
@@ -109,5 +111,11 @@ def test_a_file_that_is_not_there_or_not_text_is_named(tmp_path: Path) -> None:
     with pytest.raises(RoutesError, match=r"routes\.json cannot be read"):
         Routes.load(RAISING, tmp_path / "routes.json")
     (tmp_path / "routes.json").write_bytes(b"\xff")
-    with pytest.raises(RoutesError, match=r"routes\.json cannot be read"):
+    with pytest.raises(RoutesError, match=r"not JSON: byte 0 is not UTF-8"):
         Routes.load(RAISING, tmp_path / "routes.json")
+
+
+def test_a_byte_order_mark_is_tolerated(tmp_path: Path) -> None:
+    file = tmp_path / "routes.json"
+    file.write_bytes(b"\xef\xbb\xbf" + ROUTES_FILE.read_bytes())
+    assert Routes.load(RAISING, file) == Routes.load(RAISING)

@@ -7,6 +7,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from shared.actions import actions
+from shared.normalisation import to_event
 from shared.problems import Problem
 from shared.validation import SCHEMAS, DeliveryValidator, schema, validator, violations
 
@@ -44,6 +45,48 @@ def test_an_example_of_one_action_is_not_valid_as_another(any_example: dict[str,
     for other in set(actions()) - {own}:
         found = violations(validator(f"deliveries/{other}.json"), any_example)
         assert "/action" in {violation.pointer for violation in found}
+
+
+def _leaves(schema: dict[str, Any], place: str = "") -> dict[str, dict[str, Any]]:
+    """Every field below `schema`, by its JSON Pointer, with what says its type."""
+    found: dict[str, dict[str, Any]] = {}
+    for part in (*schema.get("allOf", ()), schema):
+        for name, value in part.get("properties", {}).items():
+            inner = _leaves(value, f"{place}/{name}")
+            found |= inner or {f"{place}/{name}": value}
+    return found
+
+
+def test_every_known_field_has_a_type_that_is_checked(
+    example: Callable[..., dict[str, Any]],
+) -> None:
+    check = DeliveryValidator(actions())
+    fields = _leaves(schema("common/delivery.json"))
+    assert len(fields) >= 19
+    for pointer in fields:
+        if pointer == "/action":
+            continue
+        *outer, name = pointer.strip("/").split("/")
+        for wrong in (True, ["x"], {"x": 1}, 0.5):
+            delivery = example("push")
+            members = delivery
+            for step in outer:
+                members = members.setdefault(step, {})
+            members[name] = wrong
+            with pytest.raises(Problem) as caught:
+                check.validate(delivery)
+            assert [violation.pointer for violation in caught.value.violations] == [pointer]
+
+
+@pytest.mark.parametrize("action", [name for name, action in actions().items() if action.type])
+def test_what_an_action_requires_is_enough_for_its_subject(
+    example: Callable[..., dict[str, Any]], action: str
+) -> None:
+    document = schema(f"deliveries/{action}.json")
+    required = document["properties"]["target"]["required"]
+    target = {name: example(action)["target"][name] for name in required}
+    event = to_event(example(action, target=target), actions()[action], None)
+    assert event["subject"]
 
 
 @pytest.mark.parametrize(

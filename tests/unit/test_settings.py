@@ -23,9 +23,9 @@ def test_defaults_are_32_kib_and_four_seconds() -> None:
 
 def test_limits_can_be_set() -> None:
     settings = Settings.read(
-        {**STORAGE, "ACR_MAX_BODY_BYTES": "65536", "ACR_BUDGET_SECONDS": "2.5"}
+        {**STORAGE, "ACR_MAX_BODY_BYTES": "40000", "ACR_BUDGET_SECONDS": "2.5"}
     )
-    assert settings.max_body_bytes == 65536
+    assert settings.max_body_bytes == 40000
     assert settings.budget_seconds == 2.5
 
 
@@ -54,6 +54,10 @@ def test_a_setting_that_cannot_be_used_is_named(environment: dict[str, str], say
         f"AccountKey={SECRET}",
         f"AccountName;AccountKey={SECRET}",
         f"https://x/?sig={SECRET}",
+        f"AccountName=a;AccountKey={SECRET}*",
+        f"AccountName=a;AccountKey={SECRET}==;QueueEndpoint=ftp://a/",
+        f"AccountName=a;AccountKey={SECRET}==;QueueEndpoint=http://x..y/z",
+        f"AccountName=a;AccountKey={SECRET}==;QueueEndpoint=http://a:x/",
     ],
 )
 def test_a_connection_string_that_cannot_be_one_stops_the_app_without_being_shown(

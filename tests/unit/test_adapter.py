@@ -1,0 +1,69 @@
+"""The adapter between HTTP and the road, on every Python that Azure runs."""
+
+import importlib
+import json
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import azure.functions as func
+import pytest
+
+from shared.answers import Answer
+from shared.app import ingest
+from shared.ingest import Delivery
+
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+@pytest.fixture
+def webhook(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The module of the function, loaded under settings of its own."""
+    monkeypatch.setenv("AcrEventsStorage", "UseDevelopmentStorage=true")
+    ingest.cache_clear()
+    sys.modules.pop("AcrWebhook", None)
+    return importlib.import_module("AcrWebhook")
+
+
+async def _post(
+    webhook: ModuleType, body: bytes, headers: dict[str, str], params: dict[str, str]
+) -> func.HttpResponse:
+    request = func.HttpRequest("POST", "/api/AcrWebhook", headers=headers, params=params, body=body)
+    response = await webhook.main(request, SimpleNamespace(invocation_id="inv-1"))
+    assert isinstance(response, func.HttpResponse)
+    return response
+
+
+async def test_a_request_becomes_a_delivery_and_its_answer_the_response(
+    webhook: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    async def receive(delivery: Delivery) -> Answer:
+        seen.append(delivery)
+        return Answer(499, b"{}", "application/problem+json", {"Retry-After": "7"})
+
+    monkeypatch.setattr(webhook.INGEST, "receive", receive)
+    response = await _post(
+        webhook, b"\x00\xff", {"TraceParent": TRACE}, {"registry": "a.azurecr.io"}
+    )
+    [delivery] = seen
+    assert delivery.body == b"\x00\xff"
+    assert delivery.registry == "a.azurecr.io"
+    assert delivery.traceparent == TRACE
+    assert delivery.invocation_id == "inv-1"
+    assert datetime.now(UTC) - delivery.received_at < timedelta(minutes=1)
+    assert response.status_code == 499
+    assert response.get_body() == b"{}"
+    assert response.mimetype == "application/problem+json"
+    assert response.headers["Retry-After"] == "7"
+
+
+async def test_a_request_without_parameter_and_trace_is_a_delivery_without(
+    webhook: ModuleType, example: Callable[..., dict[str, Any]]
+) -> None:
+    response = await _post(webhook, json.dumps(example("ping")).encode(), {}, {})
+    assert response.status_code == 200
+    assert response.mimetype == "application/json"

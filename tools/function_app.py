@@ -1,0 +1,81 @@
+"""The files of a function app, as Core Tools read them."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+class ToolError(Exception):
+    """Something the user can put right; the message says how."""
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """The JSON object in `file`. Raises ToolError."""
+    try:
+        document = json.loads(file.read_text("utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ToolError(f"{file.name} cannot be read: {error}") from None
+    if not isinstance(document, dict):
+        raise ToolError(f"{file.name} must hold a JSON object.")
+    return document
+
+
+def read_local_settings(root: Path) -> None:
+    """Puts `Values` of local.settings.json into the environment, where a name is not set yet.
+
+    Raises ToolError.
+    """
+    file = root / "local.settings.json"
+    if not file.exists():
+        return
+    with _as_expected(file):
+        for name, value in read_json(file).get("Values", {}).items():
+            if not isinstance(value, str):
+                raise TypeError(f"Values.{name} must be text")
+            os.environ.setdefault(name, value)
+
+
+def route_prefix(root: Path) -> str:
+    """The first part of every function's path, without slashes: `api` but for host.json."""
+    file = root / "host.json"
+    with _as_expected(file):
+        http = read_json(file).get("extensions", {}).get("http", {})
+        return str(http.get("routePrefix", "api")).strip("/")
+
+
+def function_json(folder: Path) -> dict[str, Any]:
+    """The function.json in `folder`; each of its bindings has a name, a type and a direction."""
+    file = folder / "function.json"
+    document = read_json(file)
+    with _as_expected(file):
+        for binding in document["bindings"]:
+            binding.setdefault("direction", "in")
+            if not all(isinstance(binding[key], str) for key in ("name", "type")):
+                raise TypeError("name and type of a binding must be text")
+            if binding["direction"] not in ("in", "out", "inout"):
+                raise ValueError(f"{binding['direction']} is no direction")
+    return document
+
+
+def http_path(root: Path, folder: Path) -> str:
+    """The path at which the function in `folder`, which has an HTTP trigger, is served.
+
+    Raises ToolError where its route has parameters.
+    """
+    trigger = next(b for b in function_json(folder)["bindings"] if b["type"] == "httpTrigger")
+    route = str(trigger.get("route", folder.name)).strip("/")
+    if "{" in route:
+        raise ToolError(f"{folder.name}: the local host knows no route parameters ({route}).")
+    return "/" + "/".join(filter(None, (route_prefix(root), route)))
+
+
+@contextmanager
+def _as_expected(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise ToolError(f"{file.parent.name}/{file.name} is not as it must be: {reason}") from None
