@@ -279,6 +279,7 @@ def peek(
 
 def _settings(queue_port: int | None) -> "Settings":
     """The settings that the app itself would have here, but for a `queue_port` that is given."""
+    from shared.queues import check
     from shared.settings import CONNECTIONS, Settings, SettingsError
 
     read_local_settings(ROOT)
@@ -288,9 +289,13 @@ def _settings(queue_port: int | None) -> "Settings":
         _say(errors, f"No storage account is set: taking Azurite on port {QUEUE_PORT}.")
         os.environ["AcrEventsStorage"] = connection_string(QUEUE_PORT)
     try:
-        return Settings.read(os.environ)
+        settings = Settings.read(os.environ)
+        check(settings.connection_string)
     except SettingsError as error:
         raise ToolError(str(error)) from None
+    except ValueError as error:
+        raise ToolError(f"{settings.connection}: {error}") from None
+    return settings
 
 
 def _say(to: Console, text: str) -> None:

@@ -79,8 +79,8 @@ async def run(url: str, connection: str, console: Console) -> None:
     if faults:
         raise ToolError("The demo went wrong.\n" + "\n".join(faults))
     console.print(
-        f"[green]✓[/] {len(steps())} deliveries, each where it belongs: {wanted} on "
-        "queues, the ping answered."
+        f"[green]✓[/] {len(steps())} deliveries, each where it belongs: {wanted} on a "
+        "queue, the ping answered."
     )
 
 

@@ -1,6 +1,8 @@
 """The app as it is served: HTTP, the local host, Microsoft's runtime."""
 
+import shutil
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -21,3 +23,18 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
     """An HTTP client that decides nothing by itself."""
     async with aiohttp.ClientSession() as session:
         yield session
+
+
+PARTS = ("AcrWebhook", "Health", "shared", "tools", "tests/examples", "host.json", "routes.json")
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Path:
+    """A copy of the app that a test may spoil."""
+    for part in PARTS:
+        source, target = processes.ROOT / part, tmp_path / part
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, target)
+    return tmp_path

@@ -1,25 +1,35 @@
 """The commands that a newcomer types."""
 
+import asyncio
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
 import sys
 import time
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
+from rich.console import Console
 
-from tools import examples, processes
+from tools import demo, examples, processes
 from tools.function_app import ToolError
 
 
-def _tools(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+def _tools(
+    *arguments: str, cwd: Path = processes.ROOT, **settings: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "tools", *arguments],
-        cwd=processes.ROOT,
+        cwd=cwd,
         env={**os.environ, "NO_COLOR": "1", "COLUMNS": "120", **settings},
         capture_output=True,
         text=True,
@@ -55,70 +65,165 @@ def test_demo_shows_every_event_type_and_a_rejected_delivery_where_each_belongs(
     assert "each where it belongs" in result.stdout
 
 
+PUSH = examples.documented("push")
+
+
+@pytest.mark.parametrize(
+    ("steps", "says"),
+    [
+        ([demo.Step("push", PUSH, 202, ["acr-delete"])], "push: is not on acr-delete"),
+        ([demo.Step("push", PUSH, 422, ["acr-push"])], "push: answered 202, not 422"),
+        ([demo.Step("push", PUSH, 202, [])], "1 messages are on the queues, not 0"),
+    ],
+)
 def test_demo_fails_loudly_when_anything_differs(
-    monkeypatch: pytest.MonkeyPatch, azurite: str, function_url: str, storage: Any
+    steps: list[demo.Step],
+    says: str,
+    monkeypatch: pytest.MonkeyPatch,
+    azurite: str,
+    function_url: str,
+    storage: Any,
 ) -> None:
-    import asyncio
-
-    from rich.console import Console
-
-    from tools import demo
-
-    wrong = [demo.Step("push", examples.documented("push"), 202, ["acr-delete"])]
-    monkeypatch.setattr(demo, "steps", lambda: wrong)
-    with pytest.raises(ToolError, match="push: is not on acr-delete"):
+    monkeypatch.setattr(demo, "steps", lambda: steps)
+    with pytest.raises(ToolError, match=says):
         asyncio.run(demo.run(function_url, azurite, Console(quiet=True)))
 
 
-def test_start_serves_until_ctrl_c_and_leaves_nothing_running() -> None:
-    port, queue_port = processes.free_port(), processes.free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tools", "start", "--port", str(port), "--queue-port",
-         str(queue_port)],
+def _start(*arguments: str, **settings: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tools", "start", *arguments],
         cwd=processes.ROOT,
-        env={**os.environ, "NO_COLOR": "1", "COLUMNS": "200"},
+        env={**os.environ, "NO_COLOR": "1", **settings},
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.STDOUT,
         text=True,
-    )  # fmt: skip
-    assert process.stdout
-    said = ""
-    for line in process.stdout:
-        said += line
-        if "Ctrl-C" in line:
-            break
-    url = f"http://127.0.0.1:{port}/api/AcrWebhook"
-    # The command that it prints works as it stands.
-    [curl] = [line.split() for line in said.splitlines() if line.strip().startswith("curl")]
-    assert url in curl
-    reply = subprocess.run(
-        curl, cwd=processes.ROOT, capture_output=True, text=True, timeout=30, check=True
     )
-    assert "202 Accepted" in reply.stdout
-
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert not _listening(port)
-    assert not _listening(queue_port)
 
 
-def test_start_ended_by_sigterm_leaves_nothing_running() -> None:
+@contextmanager
+def _started(**settings: str) -> Iterator[tuple[subprocess.Popen[str], str, int, int]]:
+    """`start` on free ports, what it said until it was ready, and its ports."""
     port, queue_port = processes.free_port(), processes.free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tools", "start", "--port", str(port), "--queue-port",
-         str(queue_port)],
-        cwd=processes.ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    deadline = time.monotonic() + 60
-    while not (_listening(queue_port)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)  # while it is still starting
-    assert process.wait(60) == 128 + signal.SIGTERM
+    process = _start("--port", str(port), "--queue-port", str(queue_port), **settings)
+    try:
+        assert process.stdout
+        said = ""
+        for line in process.stdout:
+            said += line
+            if "Ctrl-C" in line:
+                break
+        yield process, said, port, queue_port
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
     assert not _listening(port)
     assert not _listening(queue_port)
+
+
+@pytest.mark.parametrize("columns", ["40", "80"])
+def test_start_prints_commands_that_work_as_they_stand_in_any_terminal(columns: str) -> None:
+    with _started(COLUMNS=columns) as (_, said, _, _):
+        commands = said.replace("\\\n", " ").splitlines()
+        [curl] = [line for line in commands if line.strip().startswith("curl")]
+        [peek] = [line for line in commands if "tools peek" in line]
+        sent = subprocess.run(
+            shlex.split(curl), cwd=processes.ROOT, capture_output=True, text=True, check=True
+        )
+        assert "202 Accepted" in sent.stdout
+        arguments = shlex.split(peek)[1:]
+        seen = subprocess.run(
+            [sys.executable, *arguments], cwd=processes.ROOT, capture_output=True, text=True,
+            check=True,
+        )  # fmt: skip
+        assert "ImagePushed" in seen.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_start_serves_until_it_is_told_to_stop_and_leaves_nothing_running(number: int) -> None:
+    with _started() as (process, _, port, queue_port):
+        assert _listening(port)
+        assert _listening(queue_port)
+        process.send_signal(number)
+        process.communicate(timeout=60)
+        assert process.returncode == (130 if number == signal.SIGINT else 128 + number)
+
+
+def test_start_stopped_while_it_starts_leaves_nothing_running() -> None:
+    port, queue_port = processes.free_port(), processes.free_port()
+    process = _start("--port", str(port), "--queue-port", str(queue_port))
+    deadline = time.monotonic() + 60
+    while not _listening(queue_port) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert not _listening(port)
+    assert not _listening(queue_port)
+
+
+def test_start_says_so_when_a_part_of_it_ends_by_itself() -> None:
+    with _started() as (process, _, port, _):
+        [child] = [
+            int(folder.name)
+            for folder in Path("/proc").glob("[0-9]*")
+            if f"host\0--port\0{port}\0".encode() in _command_line(folder)
+        ]
+        os.kill(child, signal.SIGKILL)
+        said, _ = process.communicate(timeout=60)
+        assert process.returncode == 1
+        assert "The app has ended by itself" in said
+
+
+def _command_line(folder: Path) -> bytes:
+    try:
+        return (folder / "cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+FUNC = """#!/bin/sh
+# Stands in for Core Tools: starts a host the way they do, as a child of its own.
+echo "func was called: $*"
+test "$FUNCTIONS_WORKER_RUNTIME" = python || exit 9
+python -c 'import azure_functions_runtime_v1' || exit 9
+python -m tools host --port "$3" &
+wait
+"""
+
+
+def test_start_takes_core_tools_where_they_are_installed(tmp_path: Path) -> None:
+    func = tmp_path / "func"
+    func.write_text(FUNC)
+    func.chmod(0o755)
+    with _started(PATH=f"{tmp_path}:{os.environ['PATH']}") as (_, said, port, _):
+        assert f"func was called: start --port {port}" in said
+        assert "The function answers" in said
+
+
+def test_a_proxy_in_the_environment_does_not_come_between() -> None:
+    nowhere = "http://127.0.0.1:9"
+    result = _tools("demo", http_proxy=nowhere, HTTP_PROXY=nowhere, NO_PROXY="", no_proxy="")
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("values", "routes"),
+    [
+        ('{"Values": {"ACR_BUDGET_SECONDS": "x", "ACR_REGISTRIES": "other.azurecr.io"}}', None),
+        (None, '{"routes": [{"queue": "all"}, {"queue": "more"}], "rejectedQueue": "bad-ones"}'),
+    ],
+)
+def test_demo_does_not_depend_on_local_settings_and_follows_the_routes(
+    app: Path, values: str | None, routes: str | None
+) -> None:
+    if values:
+        (app / "local.settings.json").write_text(values)
+    if routes:
+        (app / "routes.json").write_text(routes)
+    (app / "node_modules").symlink_to(processes.ROOT / "node_modules")
+    result = _tools("demo", cwd=app)
+    assert result.returncode == 0, result.stderr
+    assert "each where it belongs" in result.stdout
 
 
 @pytest.mark.parametrize("option", ["--port", "--queue-port"])
@@ -164,8 +269,10 @@ def test_send_without_a_listener_says_so() -> None:
     assert "Traceback" not in result.stderr
 
 
-def test_send_of_an_unknown_action_says_which_there_are() -> None:
-    result = _tools("send", "pull")
+@pytest.mark.parametrize("action", ["pull", "[/bold]", "../examples"])
+def test_send_of_an_unknown_action_says_which_there_are(action: str) -> None:
+    result = _tools("send", action)
+    assert action in result.stderr
     assert result.returncode == 1
     assert "quarantine" in result.stderr
 
@@ -190,6 +297,72 @@ async def test_peek_shows_messages_and_leaves_them(
     assert [json.loads(line)["subject"] for line in one.stdout.splitlines()] == ["hello-world:v1"]
 
 
+FOREIGN = [
+    "not base64!",
+    b64encode(b"\xff\xfe").decode(),
+    b64encode(b"[" * 20_000).decode(),
+    b64encode(b'"\\ud800"').decode(),
+    b64encode(b"\x1b[31mred [bold]x[/]").decode(),
+    b64encode(b'{"reason": "x", "status": 1, "errors": ["a", {"pointer": "[/]"}]}').decode(),
+    b64encode(b'{"specversion": 1, "type": [], "subject": null}').decode(),
+]
+
+
+async def test_peek_shows_foreign_messages_too_and_nothing_a_terminal_obeys(
+    storage: Any, azurite: str
+) -> None:
+    await storage.service.create_queue("foreign")
+    client = storage.service.get_queue_client("foreign")
+    for content in FOREIGN:
+        await client.send_message(content)
+    result = _tools("peek", AcrEventsStorage=azurite)
+    assert result.returncode == 0, result.stderr
+    assert "not base64!" in result.stdout
+    assert "red [bold]x[/]" in result.stdout
+    assert "\x1b" not in result.stdout
+    as_json = _tools("peek", "--json", AcrEventsStorage=azurite)
+    assert as_json.returncode == 0, as_json.stderr
+    assert len([json.loads(line) for line in as_json.stdout.splitlines()]) == len(FOREIGN)
+
+
+async def test_peek_says_how_many_more_there_are(
+    function_url: str, storage: Any, azurite: str
+) -> None:
+    _tools("send", "push", "--repeat", "40", "--url", function_url)
+    assert "… and 8 more" in _tools("peek", AcrEventsStorage=azurite).stdout
+    assert "acr-push has 8 more" in _tools("peek", "--json", AcrEventsStorage=azurite).stderr
+
+
+async def test_send_carries_the_key_in_the_header_and_keeps_to_its_concurrency() -> None:
+    seen: list[str | None] = []
+    now = most = 0
+
+    async def answer(request: web.Request) -> web.Response:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        seen.append(request.headers.get("x-functions-key"))
+        await asyncio.sleep(0.02)
+        now -= 1
+        return web.json_response({"ok": True}, status=202)
+
+    application = web.Application()
+    application.router.add_post("/", answer)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    port = processes.free_port()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    result = await asyncio.to_thread(
+        _tools, "send", "push", "--url", f"http://127.0.0.1:{port}/", "--repeat", "30",
+        "--concurrency", "3", ACR_WEBHOOK_KEY="the-key",
+    )  # fmt: skip
+    await runner.cleanup()
+    assert result.returncode == 0, result.stderr
+    assert seen == ["the-key"] * 30
+    assert most <= 3
+    assert "the-key" not in result.stdout + result.stderr
+
+
 def test_peek_of_a_queue_that_is_not_there_says_so(azurite: str, storage: Any) -> None:
     result = _tools("peek", "no-such-queue", AcrEventsStorage=azurite)
     assert result.returncode == 1
@@ -198,9 +371,11 @@ def test_peek_of_a_queue_that_is_not_there_says_so(azurite: str, storage: Any) -
 
 
 def test_peek_without_storage_names_the_setting_or_the_trouble() -> None:
+    broken = _tools("peek", AcrEventsStorage="AccountName=a;AccountKey=c2VjcmV0*")
+    assert broken.returncode == 1
+    assert "AcrEventsStorage: its account key is not base64" in broken.stderr
     nothing = _tools("peek", AcrEventsStorage="", AzureWebJobsStorage="")
-    assert nothing.returncode == 1
-    assert "AcrEventsStorage is not set" in nothing.stderr
+    assert "taking Azurite on port 10001" in nothing.stderr
     nobody = _tools("peek", "--queue-port", str(processes.free_port()))
     assert nobody.returncode == 1
     assert "The queues cannot be read" in nobody.stderr

@@ -2,7 +2,7 @@
 
 import json
 import os
-import shutil
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +16,6 @@ import pytest
 
 from tools import processes
 
-PARTS = ("AcrWebhook", "shared", "tools", "tests/examples", "host.json", "routes.json")
 BINDINGS = [
     {"type": "httpTrigger", "direction": "in", "name": "req", "route": "Echo/Here"},
     {"type": "http", "direction": "out", "name": "$return"},
@@ -34,25 +33,15 @@ def main(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
         json.dumps({
             "method": req.method, "url": req.url, "query": dict(req.params),
             "headers": dict(req.headers), "body": req.get_body().hex(),
-            "trace": context.trace_context.Traceparent, "invocation": context.invocation_id,
+            "trace": context.trace_context.Traceparent,
+            "state": context.trace_context.Tracestate,
+            "invocation": context.invocation_id,
         }),
         status_code=209,
         headers={"x-one": "1"},
         mimetype="application/json",
     )
 """
-
-
-@pytest.fixture
-def app(tmp_path: Path) -> Path:
-    """A copy of the app that a test may spoil."""
-    for part in PARTS:
-        source, target = processes.ROOT / part, tmp_path / part
-        if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, target)
-    return tmp_path
 
 
 def _add_echo(app: Path, source: str = ECHO, **changes: Any) -> None:
@@ -199,6 +188,63 @@ def test_a_connection_that_cannot_be_one_stops_the_app_without_showing_it(app: P
     said = _fails(app, AcrEventsStorage="AccountKey=c2VjcmV0")
     assert "AcrEventsStorage: " in said
     assert "c2VjcmV0" not in said
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"AcrEventsStorage": "AccountName=a;AccountKey=YQ"}, "account key is not base64"),
+        ({"ACR_REGISTRIES": "[/x].io"}, '"[/x].io" is not a host name'),
+    ],
+)
+def test_a_setting_that_cannot_be_used_stops_the_app_with_its_name(
+    app: Path, settings: dict[str, str], says: str
+) -> None:
+    said = _fails(app, **settings)
+    assert f"{next(iter(settings))}: " in said
+    assert says in said
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("host.json", '{"extensions": null}'),
+        ("host.json", '{"extensions": {"http": []}}'),
+        ("host.json", "[]"),
+        ("local.settings.json", '{"Values": null}'),
+        ("local.settings.json", '{"Values": ["x"]}'),
+        ("local.settings.json", '{"Values": {"A": null}}'),
+        ("local.settings.json", '{"Values": {"A=B": "x"}}'),
+        ("local.settings.json", '{"Values": {"A": "x\\u0000"}}'),
+        ("local.settings.json", '{"Values": {"A": "\\ud800"}}'),
+        ("local.settings.json", "{"),
+        ("AcrWebhook/function.json", "{}"),
+        ("AcrWebhook/function.json", '{"bindings": [{}]}'),
+        ("AcrWebhook/function.json", '{"bindings": null}'),
+        ("AcrWebhook/function.json",
+         '{"bindings": [{"type": "http", "name": "x", "direction": "sideways"}]}'),
+    ],
+)  # fmt: skip
+def test_a_file_of_the_app_that_is_not_as_it_must_be_is_named(
+    app: Path, file: str, content: str
+) -> None:
+    (app / file).write_text(content)
+    assert Path(file).name in _fails(app)
+
+
+async def test_a_body_is_handed_on_as_it_came_though_it_says_it_is_compressed(
+    app: Path, http: aiohttp.ClientSession
+) -> None:
+    _add_echo(app)
+    port = processes.free_port()
+    with _serving(app, port):
+        url = f"http://127.0.0.1:{port}/api/Echo/Here"
+        headers = {"Content-Encoding": "gzip", "tracestate": "a=1"}
+        async with http.post(url, data=b"\x1f\x8b", headers=headers) as response:
+            seen = await response.json()
+    assert seen["body"] == "1f8b"
+    assert seen["state"] == "a=1"
+    assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-00", seen["trace"])
 
 
 def test_bad_routes_stop_the_app_with_place_and_reason(app: Path) -> None:
