@@ -3,13 +3,17 @@
 import copy
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from azure.core.messaging import CloudEvent as AzureCloudEvent
 from azure.storage.queue import BinaryBase64DecodePolicy, QueueMessage
+from cloudevents.core.formats.json import JSONFormat
 
 from shared.queues import connect
+from shared.validation import validator, violations
 from tools import processes
 
 EXAMPLES = Path(__file__).parent / "examples"
@@ -51,6 +55,30 @@ def example() -> Callable[..., dict[str, Any]]:
         return delivery
 
     return make
+
+
+@pytest.fixture(scope="session")
+def read_back() -> Callable[[dict[str, Any]], None]:
+    """Reads an event as its consumers would; fails where one of them would fail."""
+
+    def read(event: dict[str, Any]) -> None:
+        assert violations(validator("event.v1.json"), event) == []
+        by_azure: AzureCloudEvent[Any] = AzureCloudEvent.from_json(json.dumps(event))
+        by_cloudevents = JSONFormat().read(None, json.dumps(event))
+        moment = datetime.fromisoformat(event["time"])
+        assert by_azure.id == by_cloudevents.get_id() == event["id"]
+        assert by_azure.type == by_cloudevents.get_type() == event["type"]
+        assert by_azure.source == by_cloudevents.get_source() == event["source"]
+        assert by_azure.subject == by_cloudevents.get_subject() == event["subject"]
+        assert by_azure.time == by_cloudevents.get_time() == moment
+        assert moment.tzinfo == UTC
+        assert by_azure.data == by_cloudevents.get_data() == event["data"]
+        extensions = by_azure.extensions or {}
+        for name in ("acrregistry", "acrreference", "traceparent"):
+            assert extensions.get(name) == event.get(name)
+            assert by_cloudevents.get_extension(name) == event.get(name)
+
+    return read
 
 
 @pytest.fixture(scope="session")

@@ -6,14 +6,13 @@ from typing import Any
 
 import aiohttp
 import pytest
-from azure.core.messaging import CloudEvent
 
 from shared.actions import actions
 from shared.validation import validator, violations
 from tools import processes
 
 Example = Callable[..., dict[str, Any]]
-EVENT, RECORD = validator("event.v1.json"), validator("rejected.v1.json")
+RECORD = validator("rejected.v1.json")
 RAISING = [name for name, action in actions().items() if action.type]
 PROBLEM = "application/problem+json"
 
@@ -53,7 +52,11 @@ async def _rejected(storage: Any) -> dict[str, Any]:
 
 
 async def test_every_example_is_accepted_and_lies_on_its_queue(
-    http: aiohttp.ClientSession, function_url: str, storage: Any, any_example: dict[str, Any]
+    http: aiohttp.ClientSession,
+    function_url: str,
+    storage: Any,
+    any_example: dict[str, Any],
+    read_back: Callable[[dict[str, Any]], None],
 ) -> None:
     action = actions()[any_example["action"]]
     reply = await _post(http, function_url, any_example)
@@ -68,10 +71,9 @@ async def test_every_example_is_accepted_and_lies_on_its_queue(
     queue = f"acr-{action.name.replace('_', '-')}"
     assert reply.document["queues"] == await storage.queues() == [queue]
     [event] = await storage.documents(queue)
-    assert violations(EVENT, event) == []
-    read: CloudEvent[Any] = CloudEvent.from_dict(event)
-    assert read.data == any_example
-    assert (read.id, read.type) == (any_example["id"], action.type)
+    read_back(event)
+    assert event["data"] == any_example
+    assert (event["id"], event["type"]) == (any_example["id"], action.type)
 
 
 @pytest.mark.parametrize(

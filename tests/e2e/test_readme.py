@@ -17,6 +17,7 @@ from azure_functions_runtime_v1.bindings.datumdef import Datum
 from azure_functions_runtime_v1.native_invocation import invocation_request_native
 
 from shared.actions import actions
+from shared.log import DELIVERY, LOST
 from shared.normalisation import to_event
 from shared.problems import Kind
 from shared.registries import AllowList
@@ -65,13 +66,27 @@ def test_the_routes_shown_can_be_used() -> None:
     )
 
 
-def test_the_refusal_shown_is_what_curl_prints(function_url: str, storage: Any) -> None:
-    prompt, shown = _block("console", "curl -s").strip().splitlines()
-    command = shlex.split(
-        prompt.removeprefix("$ ").replace(processes.function_url(7071), function_url)
-    )
+@pytest.mark.parametrize("asks", ["/api/AcrWebhook", "/api/health"])
+def test_the_answers_shown_are_what_curl_prints(asks: str, function_url: str, storage: Any) -> None:
+    prompt, shown = _block("console", f"curl -s http://127.0.0.1:7071{asks}").strip().splitlines()
+    served = function_url.removesuffix("/api/AcrWebhook")
+    command = shlex.split(prompt.removeprefix("$ ").replace("http://127.0.0.1:7071", served))
     printed = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
     assert printed == shown
+
+
+def test_the_promise_names_tests_that_exist() -> None:
+    section = README[README.index("\n## The promise\n") : README.index("\n## Point a webhook")]
+    named = set(re.findall(r"`(test_\w+)`", section))
+    tests = "".join(f.read_text() for f in (processes.ROOT / "tests").rglob("test_*.py"))
+    assert len(named) == 12
+    assert {name for name in named if f"def {name}(" not in tests} == set()
+
+
+def test_the_queries_look_for_what_the_log_writes() -> None:
+    for marker in (DELIVERY, LOST):
+        assert f'message startswith "{marker} "' in README
+        assert f"substring(message, {len(marker) + 1})" in README
 
 
 def test_every_setting_that_is_read_is_in_the_table() -> None:

@@ -277,7 +277,7 @@ PARAMETERS = st.sampled_from([None, None, "a.azurecr.io", "", "b"]) | st.text(ma
 )
 @given(BODIES, PARAMETERS)
 async def test_every_body_ends_as_enqueued_ping_or_rejected_and_kept(
-    body: bytes, parameter: str | None
+    read_back: Callable[[dict[str, Any]], None], body: bytes, parameter: str | None
 ) -> None:
     shelf = Shelf()
     answer, said = await _receive(_ingest_for_property(shelf), body, parameter)
@@ -288,7 +288,7 @@ async def test_every_body_ends_as_enqueued_ping_or_rejected_and_kept(
         case 202:
             assert list(shelf.messages) == said["queues"] != []
             for [event] in shelf.messages.values():
-                assert violations(EVENT, event) == []
+                read_back(event)
         case 400 | 403 | 413 | 422:
             [record] = shelf.messages.pop("acr-rejected")
             assert not shelf.messages

@@ -1,0 +1,73 @@
+"""The same over HTTP, with the app as a process of its own."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import aiohttp
+
+from shared.log import LOST
+from tools import processes
+
+MANY = 50
+
+
+async def test_over_http_too_answers_come_in_time_and_what_is_lost_is_in_the_log(
+    proxy: Any, storage: Any, example: Callable[..., dict[str, Any]]
+) -> None:
+    port = processes.free_port()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tools", "host", "--port", str(port), "--no-local-settings",
+        cwd=processes.ROOT,
+        env={**os.environ, "AcrEventsStorage": proxy.connection, "ACR_REGISTRIES": ""},
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    ready, log = asyncio.Event(), []
+
+    async def read() -> None:
+        assert process.stderr
+        async for line in process.stderr:
+            log.append(line.decode())
+            if "AcrWebhook:" in log[-1]:
+                ready.set()
+
+    reading = asyncio.create_task(read())
+    try:
+        await asyncio.wait_for(ready.wait(), 30)
+        url = processes.function_url(port)
+        assert set((await _send(url, example, "before")).values()) == {202}
+        await proxy.set("stall")
+        lost = await _send(url, example, "lost")
+        assert set(lost.values()) == {503}
+        await proxy.set("pass")
+        assert set((await _send(url, example, "after")).values()) == {202}
+    finally:
+        process.terminate()
+        await process.wait()
+        await reading
+
+    net = [line.partition(f"{LOST} ")[2] for line in log if LOST in line]
+    found = [json.loads(json.loads(line)["body"]["content"])["id"] for line in net]
+    assert sorted(found) == sorted(lost)
+    stored = [event["id"] for event in await storage.documents("acr-push")]
+    assert {id_ for id_ in stored if not id_.startswith("lost")} == {
+        f"{name}-{number}" for name in ("before", "after") for number in range(MANY)
+    }
+
+
+async def _send(url: str, example: Callable[..., dict[str, Any]], name: str) -> dict[str, int]:
+    """The statuses of many deliveries at once, by id; each within the registry's patience."""
+    statuses = {}
+
+    async def one(http: aiohttp.ClientSession, id_: str) -> None:
+        timeout = aiohttp.ClientTimeout(total=4.5)
+        body = json.dumps(example("push", id=id_))
+        async with http.post(url, data=body, timeout=timeout) as response:
+            statuses[id_] = response.status
+
+    async with aiohttp.ClientSession() as http:
+        await asyncio.gather(*(one(http, f"{name}-{number}") for number in range(MANY)))
+    return statuses
