@@ -65,14 +65,23 @@ class Storage(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class _Loss:
+    """Why a delivery was not stored, and which queues lack it (None: not known)."""
+
+    reason: str
+    detail: str
+    queues: Sequence[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What became of a delivery; `lost_to` are the queues that should have it and do not."""
+    """What became of a delivery, and what its line in the log says of it."""
 
     name: str
     level: int
     answer: Answer
     fields: dict[str, Any] = field(default_factory=dict)
-    lost_to: Sequence[str] = ()
+    loss: _Loss | None = None
 
 
 class Ingest:
@@ -106,14 +115,13 @@ class Ingest:
             outcome = await self._travel(delivery, started + self._settings.budget_seconds)
         except asyncio.CancelledError:
             # The process is being stopped: nobody will hear an answer any more.
-            self._log_lost(delivery, "cancelled", self.routes.queues)
+            _log_loss(delivery, _Loss("cancelled", "The function was stopped."))
             raise
         except Exception as error:  # noqa: BLE001 (a fault of ours must not lose the delivery)
             log.fault(error)
-            problem = Problem(Kind.FAULT, "The delivery is in the function's log.")
-            outcome = _lost(problem, self.routes.queues)
-        if outcome.lost_to:
-            self._log_lost(delivery, outcome.name, outcome.lost_to)
+            outcome = _lost(Problem(Kind.FAULT, "The delivery is in the function's log."), None, {})
+        if outcome.loss:
+            _log_loss(delivery, outcome.loss)
         fields = {
             "outcome": outcome.name,
             "status": outcome.answer.status,
@@ -124,13 +132,20 @@ class Ingest:
         log.delivery(outcome.level, fields | outcome.fields)
         return outcome.answer
 
-    def prepare(self, delivery: Delivery) -> Prepared:
-        """The event of `delivery` and its queues; pure. Raises Problem where it is refused."""
+    def read(self, delivery: Delivery) -> dict[str, Any]:
+        """The JSON object in the body of `delivery`. Raises Problem where there is none."""
         limit = self._settings.max_body_bytes
         if len(delivery.body) > limit:
             detail = f"It has {len(delivery.body)} bytes; the limit is {limit}."
             raise Problem(Kind.BODY_TOO_LARGE, detail)
-        valid = self._validator.validate(parse(delivery.body))
+        return parse(delivery.body)
+
+    def prepare(self, document: dict[str, Any], delivery: Delivery) -> Prepared:
+        """The event of `delivery`, which reads `document`, and its queues.
+
+        Pure, as is `read`. Raises Problem where the delivery is refused.
+        """
+        valid = self._validator.validate(document)
         host = valid.get("request", {}).get("host")
         registry = self._settings.registries.registry(host, delivery.registry)
         action = actions()[valid["action"]]
@@ -158,31 +173,35 @@ class Ingest:
         return None
 
     async def _travel(self, delivery: Delivery, deadline: float) -> _Outcome:
+        document: dict[str, Any] = {}
         try:
-            prepared = self.prepare(delivery)
+            document = self.read(delivery)
+            prepared = self.prepare(document, delivery)
         except Problem as problem:
-            return await self._reject(delivery, problem, deadline)
+            return await self._reject(delivery, document, problem, deadline)
         return await self._accept(prepared, deadline, delivery.invocation_id)
 
     async def _accept(
         self, prepared: Prepared, deadline: float, request_id: str | None
     ) -> _Outcome:
-        valid, event, queues = prepared.delivery, prepared.event, prepared.queues
-        fields = {"id": valid["id"], "action": valid["action"]}
+        event, queues = prepared.event, prepared.queues
+        fields = _told(prepared.delivery)
         if event is None:
-            return _Outcome("ping", logging.INFO, answers.pong(valid), fields)
-        fields |= {
-            "registry": event.get("acrregistry"),
-            "repository": valid["target"]["repository"],
-            "queues": queues,
-        }
+            return _Outcome("ping", logging.INFO, answers.pong(prepared.delivery), fields)
+        fields |= {"registry": event.get("acrregistry"), "queues": queues}
         if failures := await self.enqueue(queues, prepared.message, deadline, request_id):
-            return _lost(_unavailable(failures), [f.queue for f in failures], fields)
+            return _lost(_unavailable(failures), [failure.queue for failure in failures], fields)
         return _Outcome("accepted", logging.INFO, answers.accepted(event, queues), fields)
 
-    async def _reject(self, delivery: Delivery, problem: Problem, deadline: float) -> _Outcome:
+    async def _reject(
+        self, delivery: Delivery, document: dict[str, Any], problem: Problem, deadline: float
+    ) -> _Outcome:
         queue = self.routes.rejected_queue
-        fields = {"reason": problem.kind.reason, "registry": delivery.registry, "queues": [queue]}
+        fields = _told(document) | {
+            "reason": problem.kind.reason,
+            "registry": delivery.registry,
+            "queues": [queue],
+        }
         record = rejected.record(
             problem,
             delivery.body,
@@ -195,16 +214,16 @@ class Ingest:
             return _lost(_unavailable(failures), [queue], fields)
         return _Outcome("rejected", logging.WARNING, answers.refused(problem), fields)
 
-    def _log_lost(self, delivery: Delivery, reason: str, queues: Sequence[str]) -> None:
-        fields = {
-            "reason": reason,
-            "queues": queues,
-            "receivedAt": rejected.moment(delivery.received_at),
-            "registry": delivery.registry,
-            "traceparent": delivery.traceparent,
-            "invocation": delivery.invocation_id,
-        }
-        log.lost(fields, rejected.body(delivery.body, MAX_MESSAGE_BYTES))
+
+def _told(document: dict[str, Any]) -> dict[str, Any]:
+    """What a delivery, valid or not, tells an operator of itself."""
+    target = document.get("target")
+    told = {
+        "id": document.get("id"),
+        "action": document.get("action"),
+        "repository": target.get("repository") if isinstance(target, dict) else None,
+    }
+    return {name: value for name, value in told.items() if isinstance(value, str)}
 
 
 def _message(event: dict[str, Any]) -> bytes:
@@ -219,7 +238,19 @@ def _unavailable(failures: Iterable[StorageUnavailable]) -> Problem:
     return Problem(Kind.STORAGE_UNAVAILABLE, "; ".join(map(str, failures)) + ".")
 
 
-def _lost(
-    problem: Problem, queues: Sequence[str], fields: dict[str, Any] | None = None
-) -> _Outcome:
-    return _Outcome("lost", logging.ERROR, answers.refused(problem), fields or {}, queues)
+def _lost(problem: Problem, queues: Sequence[str] | None, fields: dict[str, Any]) -> _Outcome:
+    loss = _Loss(problem.kind.reason, problem.detail, queues)
+    return _Outcome("lost", logging.ERROR, answers.refused(problem), fields, loss)
+
+
+def _log_loss(delivery: Delivery, loss: _Loss) -> None:
+    fields = {
+        "reason": loss.reason,
+        "detail": loss.detail,
+        "queues": loss.queues,
+        "receivedAt": rejected.moment(delivery.received_at),
+        "registry": delivery.registry,
+        "traceparent": delivery.traceparent,
+        "invocation": delivery.invocation_id,
+    }
+    log.lost(fields, rejected.body(delivery.body, MAX_MESSAGE_BYTES))

@@ -23,10 +23,16 @@ from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
 NEVER_EXPIRES = -1
 
-# Seconds. One attempt may take this long; a healthy one takes milliseconds.
-_ATTEMPT = 1.2
+# Seconds. An attempt to send may take half of the time that is left: a slow account gets an answer
+# through, and of a stalled connection enough is left to try another one.
+_SHARE = 0.5
+_SHORTEST_ATTEMPT = 0.5
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 0.5
+
+# Seconds; for what is not under a deadline of its own.
+_CONNECT = 2
+_READ = 10
 
 # At INFO the SDK logs every request and its headers: noise for the operator, time for us.
 logging.getLogger("azure.core.pipeline.policies").setLevel(logging.WARNING)
@@ -74,7 +80,7 @@ def connect(connection_string: str) -> QueueServiceClient:
     return QueueServiceClient.from_connection_string(
         connection_string,
         transport=AioHttpTransport(
-            session=session, connection_timeout=_ATTEMPT, read_timeout=_ATTEMPT
+            session=session, connection_timeout=_CONNECT, read_timeout=_READ
         ),
         retry_total=0,
     )
@@ -110,7 +116,7 @@ class Queues:
         pause = _FIRST_PAUSE
         while True:
             try:
-                async with asyncio.timeout_at(min(deadline, self._now() + _ATTEMPT)):
+                async with asyncio.timeout_at(self._end_of_attempt(deadline)):
                     await self._attempt(client, message, request_id)
                 return
             except Exception as error:  # on odd answers the SDK raises anything
@@ -167,6 +173,11 @@ class Queues:
                 queue, message_encode_policy=BinaryBase64EncodePolicy()
             )
         return client
+
+    @classmethod
+    def _end_of_attempt(cls, deadline: float) -> float:
+        now = cls._now()
+        return min(deadline, now + max(_SHORTEST_ATTEMPT, (deadline - now) * _SHARE))
 
     @staticmethod
     def _now() -> float:

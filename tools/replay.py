@@ -161,7 +161,8 @@ class Replay:
             await self._note(client, message, kept.record)
             return TRUNCATED
         try:
-            prepared = self._ingest.prepare(kept.delivery)
+            document = self._ingest.read(kept.delivery)
+            prepared = self._ingest.prepare(document, kept.delivery)
         except Problem as problem:
             await self._note(client, message, kept.refused_again(problem))
             return problem.kind.reason

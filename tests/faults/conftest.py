@@ -34,6 +34,7 @@ class FaultProxy:
     cut       the connection is broken off instead of an answer; nothing is stored
     half      the connection is broken off in the middle of the answer; the request was served
     drip      the answer comes at one byte a second; the request was served
+    late      the request is served and answered after one and a half seconds
     swallow   the request is served and never answered
     deleting  409 QueueBeingDeleted
     """
@@ -134,6 +135,10 @@ class FaultProxy:
                     writer.write(bytes([byte]))
                     await writer.drain()
                     await asyncio.sleep(1)
+            case "late":
+                answer = await self._forward(request)
+                await asyncio.sleep(1.5)
+                writer.write(answer)
             case "swallow":
                 await self._forward(request)
                 await asyncio.sleep(3600)

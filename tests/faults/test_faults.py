@@ -143,6 +143,21 @@ async def test_a_fault_that_passes_within_the_budget_costs_no_delivery(
     assert set(await _stored(storage)) >= set(sent.answers)
 
 
+async def test_a_slow_account_is_waited_for_and_gets_each_event_once(
+    proxy: Any,
+    ingest: Ingest,
+    storage: Any,
+    example: Example,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    await _send(ingest, caplog, _mixed(example, "before-"))
+    await proxy.set("late")
+    sent = await _send(ingest, caplog, _mixed(example))
+    assert sent.ids(503) == sent.lost() == set()
+    stored = [id_ for id_ in await _stored(storage) if not id_.startswith("before-")]
+    assert sorted(stored) == sorted(sent.answers)
+
+
 async def test_a_fault_in_the_middle_leaves_each_delivery_stored_or_in_the_last_net(
     proxy: Any,
     ingest: Ingest,
@@ -237,7 +252,7 @@ async def test_a_fault_of_our_own_is_a_500_and_the_delivery_is_in_the_last_net(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def broken(_: Delivery) -> None:
+    def broken(*_: object) -> None:
         raise RuntimeError("secret-in-exception")
 
     monkeypatch.setattr(ingest, "prepare", broken)
