@@ -9,7 +9,7 @@ QUEUE_PORT ?= 10001
 PIP := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo start test test-older lint clean
+.PHONY: help install demo start test test-older bench lint clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s%s\n", $$1, $$2}'
@@ -51,6 +51,9 @@ test-older: ## the unit tests on the older Pythons that are here
 	PYENV_VERSION=$* python$* -m venv --clear .venv-$*
 	.venv-$*/bin/python $(PIP) -r requirements-dev.txt
 	@touch $@
+
+bench: install ## measure the app against the plain SDK (minutes); writes docs/benchmarks.md
+	@.venv/bin/python -m tools bench
 
 lint: install ## ruff and mypy --strict
 	.venv/bin/ruff check

@@ -73,6 +73,9 @@ def refused(problem: Problem) -> Answer:
 
 def _body(members: Mapping[str, Any], name: str = "", values: Sequence[Any] = ()) -> bytes:
     """`members` and the list `values` as `name`, of which as many are left out as do not fit."""
+    whole = {**members, name: list(values)} if name else members
+    if len(body := _json(whole)) <= MAX_BYTES:
+        return body
     for limit in (_MAX_TEXT, _MAX_ESCAPED):
         document = {
             key: clip(value, limit) if isinstance(value, str) else value

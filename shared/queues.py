@@ -75,7 +75,7 @@ def connect(connection_string: str) -> QueueServiceClient:
         connector=aiohttp.TCPConnector(limit=0),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
-        trust_env=bool(getproxies()),
+        trust_env=bool(getproxies().keys() - {"no"}),
     )
     return QueueServiceClient.from_connection_string(
         connection_string,

@@ -19,13 +19,14 @@ class Registry:
     resource_id: str | None = None
 
 
-def login_server(host: str) -> str:
-    """The login server that `host` names: lower case, without a port.
+def login_server(text: str) -> str:
+    """The login server that `text` names. Raises ValueError where it is no host name."""
+    if not _HOST.is_valid(text):
+        raise ValueError(f"{shown(text)} is not a host name")
+    return _normalised(text)
 
-    Raises ValueError where `host` is no host name.
-    """
-    if not _HOST.is_valid(host):
-        raise ValueError(f"{shown(host)} is not a host name")
+
+def _normalised(host: str) -> str:
     return host.partition(":")[0].lower()
 
 
@@ -62,7 +63,7 @@ class AllowList:
     def registry(self, host: str | None, parameter: str | None) -> Registry | None:
         """The registry of a delivery, None where nothing tells.
 
-        `host` is the delivery's own word (`request.host`; chart deliveries have none),
+        `host` is the valid delivery's own word (`request.host`; chart deliveries have none),
         `parameter` that of the webhook's URL (`?registry=`). Where both are silent and one
         registry alone is allowed, it is that one.
 
@@ -74,7 +75,7 @@ class AllowList:
         except ValueError as error:
             detail = f"The registry parameter of the webhook's URL: {error}."
             raise Problem(Kind.INVALID_REGISTRY, detail) from None
-        name = login_server(host) if host else told
+        name = _normalised(host) if host else told
         if told and name != told:
             detail = f"is {name}, but the registry parameter of the webhook's URL is {told}"
             raise Problem(

@@ -11,7 +11,7 @@ from urllib.parse import urljoin
 from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import ValidationError
 
-from shared.compilation import compiled
+from shared.compilation import ANNOTATIONS, compiled
 from shared.problems import Kind, Problem, Violation
 from shared.text import clip, shown
 from shared.timestamps import to_utc
@@ -63,10 +63,34 @@ def _resolved(part: Any, base: str) -> Any:
     if "$defs" in target:
         raise ValueError(f"{target_id} is referred to, and so may not refer to parts of itself")
     target = {key: value for key, value in target.items() if key not in ("$id", "$schema")}
-    return {**beside, "allOf": [target]} if beside.keys() - _ANNOTATIONS else target
+    return _both(target, beside)
 
 
-_ANNOTATIONS = {"title", "description"}
+def _both(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """The schema that is valid where `one` and `other` are: one pass where `allOf` would take two.
+
+    Merged are the keywords that mean the same wherever they stand; annotations are the first's.
+    """
+    shared = one.keys() & other.keys()
+    if shared - _MERGED or not _SIDE_BY_SIDE.isdisjoint(one.keys() | other.keys()):
+        return {**one, "allOf": [*one.get("allOf", ()), other]}
+    both = {**other, **one}
+    if "required" in shared:
+        both["required"] = [*one["required"], *other["required"]]
+    if "properties" in shared:
+        both["properties"] = {**one["properties"], **other["properties"]} | {
+            name: _both(one["properties"][name], other["properties"][name])
+            for name in one["properties"].keys() & other["properties"].keys()
+        }
+    return both
+
+
+_MERGED = {"required", "properties", *ANNOTATIONS}
+# Keywords that speak of their neighbours.
+_SIDE_BY_SIDE = {
+    "additionalProperties", "unevaluatedProperties", "patternProperties", "items", "prefixItems",
+    "unevaluatedItems", "contains", "minContains", "maxContains", "if", "then", "else",
+}  # fmt: skip
 
 
 @cache

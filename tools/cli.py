@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 PORT = 7071  # Core Tools' own
 QUEUE_PORT = 10001  # Azurite's own
 
+# An empty setting counts as absent: with these, the app is the same in every environment.
+DEFAULTS = {"ACR_REGISTRIES": "", "ACR_MAX_BODY_BYTES": "", "ACR_BUDGET_SECONDS": ""}
+
 console = Console()
 errors = Console(stderr=True)
 
@@ -136,16 +139,8 @@ def demo() -> None:
         _plainly(),
         TemporaryDirectory(dir=data) as folder,
         azurite(free_port(), Path(folder)) as storage,
-        # An empty setting counts as absent: the demo is the same in every environment.
         app_of_its_own(
-            free_port(),
-            {
-                "AcrEventsStorage": storage.address,
-                "ACR_REGISTRIES": "",
-                "ACR_MAX_BODY_BYTES": "",
-                "ACR_BUDGET_SECONDS": "",
-            },
-            quiet=True,
+            free_port(), {"AcrEventsStorage": storage.address, **DEFAULTS}, quiet=True
         ) as running,
     ):
         asyncio.run(demonstration.run(running.address, storage.address, console))
@@ -275,6 +270,38 @@ def peek(
 
     with _plainly():
         asyncio.run(show(_settings(queue_port).connection_string))
+
+
+@app.command()
+def bench() -> None:
+    """Measure the app against the plain SDK; some minutes. Writes docs/benchmarks.md.
+
+    Exit status: 0 where every target is reached, else 1.
+    """
+    from tools import bench_report as report
+    from tools.bench import Bench
+
+    data = ROOT / ".azurite"
+    data.mkdir(exist_ok=True)
+    with (
+        _plainly(),
+        TemporaryDirectory(dir=data) as folder,
+        azurite(free_port(), Path(folder)) as storage,
+        _progress() as progress,
+    ):
+        measuring = Bench(storage.address, progress)
+        figures = measuring.figures()
+        settings = {"AcrEventsStorage": storage.address, **DEFAULTS}
+        with app_of_its_own(free_port(), settings, quiet=True) as running:
+            loads = measuring.loads(running.address)
+    report.show(console, figures, loads)
+    report.REPORT.parent.mkdir(exist_ok=True)
+    report.REPORT.write_text(report.markdown(figures, loads, report.machine()), "utf-8")
+    missed = [figure.name for figure in figures if not figure.reached]
+    if missed:
+        console.print(f"[red]Missed:[/] {', '.join(missed)}", highlight=False)
+        raise typer.Exit(1)
+    console.print("[green]✓[/] Every target is reached.")
 
 
 def _settings(queue_port: int | None) -> "Settings":
