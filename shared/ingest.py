@@ -116,6 +116,7 @@ class Ingest:
         except asyncio.CancelledError:
             # The process is being stopped: nobody will hear an answer any more.
             _log_loss(delivery, _Loss("cancelled", "The function was stopped."))
+            log.delivery(logging.ERROR, {"outcome": "lost", "invocation": delivery.invocation_id})
             raise
         except Exception as error:  # noqa: BLE001 (a fault of ours must not lose the delivery)
             log.fault(error)
@@ -197,11 +198,9 @@ class Ingest:
         self, delivery: Delivery, document: dict[str, Any], problem: Problem, deadline: float
     ) -> _Outcome:
         queue = self.routes.rejected_queue
-        fields = _told(document) | {
-            "reason": problem.kind.reason,
-            "registry": delivery.registry,
-            "queues": [queue],
-        }
+        fields = _told(document) | {"reason": problem.kind.reason, "queues": [queue]}
+        if delivery.registry is not None:
+            fields["registry"] = delivery.registry
         record = rejected.record(
             problem,
             delivery.body,
@@ -217,11 +216,15 @@ class Ingest:
 
 def _told(document: dict[str, Any]) -> dict[str, Any]:
     """What a delivery, valid or not, tells an operator of itself."""
-    target = document.get("target")
+    target, request = (
+        part if isinstance(part := document.get(name), dict) else {}
+        for name in ("target", "request")
+    )
     told = {
         "id": document.get("id"),
         "action": document.get("action"),
-        "repository": target.get("repository") if isinstance(target, dict) else None,
+        "registry": request.get("host"),
+        "repository": target.get("repository"),
     }
     return {name: value for name, value in told.items() if isinstance(value, str)}
 

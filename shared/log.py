@@ -7,9 +7,13 @@ a lost body, short: no delivery can forge a line or a field.
 
 import json
 import logging
-from collections.abc import Mapping
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
+from shared.rejected import body_bytes
 from shared.text import clip
 
 DELIVERY = "acr_delivery"
@@ -17,6 +21,10 @@ LOST = "acr_lost_delivery"
 
 _LOG = logging.getLogger("acr_webhook")
 _MAX_TEXT = 256
+
+# Characters of a body in one line, a multiple of four so that each piece can be decoded.
+# Application Insights keeps 32,768 of a line.
+_MAX_CONTENT = 28_000
 
 
 def delivery(level: int, fields: Mapping[str, Any]) -> None:
@@ -26,13 +34,32 @@ def delivery(level: int, fields: Mapping[str, Any]) -> None:
 
 
 def lost(fields: Mapping[str, Any], body: Mapping[str, Any]) -> None:
-    """The last net: logs a delivery that could not be stored, with its body, at error level."""
-    _LOG.error("%s %s", LOST, json.dumps({**_clipped(fields), "body": body}))
+    """The last net: logs a delivery that could not be stored, with its body, at error level.
+
+    `body` is of the form that `rejected.body` gives. One whose line would be too long comes in
+    numbered parts, each a line with a piece of it in base64.
+    """
+    pieces: Sequence[Mapping[str, Any]] = [body]
+    if len(json.dumps(body["content"])) > _MAX_CONTENT:
+        content = b64encode(body_bytes(body)).decode()
+        starts = range(0, len(content), _MAX_CONTENT)
+        pieces = [
+            {**body, "encoding": "base64", "content": content[start : start + _MAX_CONTENT]}
+            for start in starts
+        ]
+    for part, piece in enumerate(pieces, 1):
+        line = {**_clipped(fields), "part": part, "parts": len(pieces), "body": piece}
+        _LOG.error("%s %s", LOST, json.dumps(line))
 
 
 def fault(error: BaseException) -> None:
-    """Logs a fault of this program with its traceback."""
-    _LOG.error("acr_fault %s", type(error).__name__, exc_info=error)
+    """Logs a fault of this program: its kind and where it arose, without its words.
+
+    Those may quote what came from outside.
+    """
+    places = extract_tb(error.__traceback__)
+    where = " < ".join(f"{Path(p.filename).name}:{p.lineno} {p.name}" for p in reversed(places))
+    _LOG.error("acr_fault %s in %s", type(error).__name__, where)
 
 
 def _clipped(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -25,11 +26,11 @@ def record(
 ) -> bytes:
     """The record as JSON of at most `limit` bytes.
 
-    Where not all of it fits, the body goes first: of the violations only one is named then, and of
-    the parameters only the beginning.
+    Where not all of it fits, the body goes first: of the violations only one is named then, and in
+    the parameters question marks stand for what neither a host name nor a trace can have in them.
     """
     errors = [asdict(violation) for violation in problem.violations]
-    for most_errors, most_characters in ((len(errors), _MAX_PARAMETER), (1, 32)):
+    for most_errors, parameter in ((len(errors), _printable), (1, _plain)):
         document: dict[str, Any] = {
             "reason": problem.kind.reason,
             "status": problem.kind.status,
@@ -38,9 +39,9 @@ def record(
             "receivedAt": moment(received_at),
         }
         if registry is not None:
-            document["registry"] = _printable(registry)[:most_characters]
+            document["registry"] = parameter(registry)[:_MAX_PARAMETER]
         if traceparent is not None:
-            document["traceparent"] = _printable(traceparent)[:most_characters]
+            document["traceparent"] = parameter(traceparent)[:_MAX_PARAMETER]
         document["body"] = body(body_bytes, limit - len(_json(document)) - len(',"body":'))
         if not document["body"]["truncated"]:
             break
@@ -87,6 +88,10 @@ def moment(instant: datetime) -> str:
 def _printable(text: str) -> str:
     """`text` with what UTF-8 cannot hold (half surrogate pairs) replaced."""
     return text.encode(errors="replace").decode()
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.:-]", "?", text)
 
 
 def _json(value: Any) -> bytes:

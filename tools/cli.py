@@ -10,11 +10,11 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -190,7 +190,7 @@ def send(
                 last[:] = [outcome]
                 progress.advance(task)
 
-            asyncio.run(run(seen))
+            _run(run(seen))
         if repeat == 1:
             console.print(f"{last[0].status}", highlight=False)
             console.print_json(data=last[0].answer)
@@ -227,22 +227,30 @@ def replay(
 
     from tools.replay import Replay
 
-    with _plainly(), _progress() as progress:
-        task = progress.add_task("Replaying", total=None)
-        replaying = Replay(_settings(queue_port), queue=queue, hold=hold, dry_run=dry_run)
-        summary = asyncio.run(
-            replaying.run(
-                most,
-                lambda total: progress.update(task, total=total),
-                lambda: progress.advance(task),
-            )
-        )
-    grid = Table("result", "deliveries", title="Dry run: nothing was changed" if dry_run else None)
-    grid.add_row("would pass" if dry_run else "passed", str(summary.passed))
-    for reason, count in summary.stayed.most_common():
-        grid.add_row(f"stays: {reason}", str(count))
-    console.print(grid)
-    if summary.stayed:
+    with _plainly():
+        settings = _settings(queue_port)
+        allowed = os.environ.get("ACR_REGISTRIES") or "all"
+        _say(errors, f"The registries that may deliver (ACR_REGISTRIES): {allowed}")
+        replaying = Replay(settings, queue=queue, hold=hold, dry_run=dry_run)
+        with _progress() as progress:
+            task = progress.add_task("Replaying", total=None)
+            try:
+                _run(
+                    replaying.run(
+                        most,
+                        lambda total: progress.update(task, total=total),
+                        lambda: progress.advance(task),
+                    )
+                )
+            finally:
+                # However it ended: this much was done.
+                title = "Dry run: nothing was changed" if dry_run else None
+                grid = Table("result", "deliveries", title=title)
+                grid.add_row("would pass" if dry_run else "passed", str(replaying.summary.passed))
+                for reason, count in replaying.summary.stayed.most_common():
+                    grid.add_row(f"stays: {reason}", str(count))
+                console.print(grid)
+    if replaying.summary.stayed:
         raise typer.Exit(1)
 
 
@@ -269,7 +277,7 @@ def peek(
         console.print(grid if queues else "There is no queue yet.")
 
     with _plainly():
-        asyncio.run(show(_settings(queue_port).connection_string))
+        _run(show(_settings(queue_port).connection_string))
 
 
 @app.command()
@@ -323,6 +331,27 @@ def _settings(queue_port: int | None) -> "Settings":
     except ValueError as error:
         raise ToolError(f"{settings.connection}: {error}") from None
     return settings
+
+
+def _run(main: Coroutine[Any, Any, None]) -> None:
+    """Runs `main`; SIGTERM and a closed terminal end it in as good order as Ctrl-C."""
+    received: list[int] = []
+
+    async def stoppable() -> None:
+        running = asyncio.ensure_future(main)
+
+        def stop(number: int) -> None:
+            received.append(number)
+            running.cancel()
+
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, stop, number)
+        await running
+
+    try:
+        asyncio.run(stoppable())
+    except asyncio.CancelledError:
+        sys.exit(128 + received[0] if received else 1)
 
 
 def _say(to: Console, text: str) -> None:

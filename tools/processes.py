@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -150,17 +151,20 @@ def _child(
             f"Choose another one with {port_option}=…"
         ) from None
     with tempfile.TemporaryFile("w+") as output:
-        # A session of its own: Ctrl-C in the terminal is for us, who end the child in good order.
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env={**os.environ, **(environment or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=output if quiet else None,
-            stderr=subprocess.STDOUT if quiet else None,
-            start_new_session=True,
-        )
+        process = None
         try:
+            # Stopped between the child's birth and our knowing of it, we would leave it behind.
+            with _signals_afterwards():
+                process = subprocess.Popen(
+                    command,
+                    cwd=ROOT,
+                    env={**os.environ, **(environment or {})},
+                    stdin=subprocess.DEVNULL,
+                    stdout=output if quiet else None,
+                    stderr=subprocess.STDOUT if quiet else None,
+                    # Ctrl-C in the terminal is for us, who end the child in good order.
+                    start_new_session=True,
+                )
             deadline = time.monotonic() + _START_SECONDS
             while not is_ready():
                 if process.poll() is not None or time.monotonic() > deadline:
@@ -169,7 +173,24 @@ def _child(
                 time.sleep(0.05)
             yield Child(name, address, process)
         finally:
-            _end(process)
+            if process:
+                _end(process)
+
+
+@contextmanager
+def _signals_afterwards() -> Iterator[None]:
+    """Lets signals that end this process wait until the block is done."""
+    seen: list[int] = []
+    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+    here = threading.current_thread() is threading.main_thread()
+    before = {n: signal.signal(n, lambda sent, _: seen.append(sent)) for n in numbers if here}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for sent in seen:
+        signal.raise_signal(sent)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -2,14 +2,15 @@
 
 import asyncio
 import json
+from base64 import b64decode
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from azure.core.exceptions import AzureError, ResourceNotFoundError
-from azure.storage.queue import BinaryBase64DecodePolicy, BinaryBase64EncodePolicy, QueueMessage
+from azure.core.exceptions import ResourceNotFoundError
+from azure.storage.queue import BinaryBase64EncodePolicy, QueueMessage
 from azure.storage.queue.aio import QueueClient
 
 from shared import rejected
@@ -17,12 +18,16 @@ from shared.ingest import Delivery, Ingest
 from shared.limits import MAX_MESSAGE_BYTES
 from shared.problems import Problem
 from shared.queues import connect
-from shared.settings import Settings
+from shared.routing import RoutesError
+from shared.settings import Settings, SettingsError
 from shared.validation import validator, violations
 from tools.function_app import ToolError
 
 # Seconds. While a delivery is in hand, others do not see it; if we die, they do after this time.
 HOLD = 300
+
+# Seconds for one message, or one page of them, whatever Storage does.
+_PATIENCE = 30
 
 _PAGE = 32  # as many as Storage hands out at once
 _RECORD = validator("rejected.v1.json")
@@ -74,9 +79,14 @@ class Replay:
         hold: int = HOLD,
         dry_run: bool = False,
     ) -> None:
+        """Raises ToolError where settings or routes cannot be used."""
         self.summary = Summary()
-        self._ingest = Ingest.from_settings(settings)
+        try:
+            self._ingest = Ingest.from_settings(settings)
+        except (RoutesError, SettingsError) as error:
+            raise ToolError(str(error)) from None
         self._settings = settings
+        self._is_named = queue is not None
         self._queue = queue or self._ingest.routes.rejected_queue
         self._hold = hold
         self._dry_run = dry_run
@@ -85,55 +95,58 @@ class Replay:
 
     async def run(
         self, most: int | None, started: Callable[[int], None], advanced: Callable[[], None]
-    ) -> Summary:
-        """Replays up to `most` messages (None: all that are there).
+    ) -> None:
+        """Replays up to `most` messages (None: as many as there are when it begins).
 
-        `started` is told how many there are, `advanced` is called after each. Raises ToolError
-        where Storage does not answer.
+        `started` is told how many that will be, `advanced` is called after each. Raises ToolError
+        where Storage does not answer; `summary` tells what was done until then.
         """
         async with connect(self._settings.connection_string) as service:
             client = service.get_queue_client(
-                self._queue,
-                message_encode_policy=BinaryBase64EncodePolicy(),
-                message_decode_policy=BinaryBase64DecodePolicy(),
+                self._queue, message_encode_policy=BinaryBase64EncodePolicy()
             )
             try:
-                properties = await client.get_queue_properties()
+                async with asyncio.timeout(_PATIENCE):
+                    properties = await client.get_queue_properties()
+                # Never too low, says Storage. What is refused meanwhile waits for the next time.
                 there = properties.approximate_message_count or 0
-                started(there if most is None else min(most, there))
+                there = there if most is None else min(most, there)
+                started(there)
                 try:
-                    async for page in self._pages(client, most):
-                        await asyncio.gather(*(self._one(client, m, advanced) for m in page))
+                    async for page in self._pages(client, there):
+                        async with asyncio.TaskGroup() as group:
+                            for message in page:
+                                group.create_task(self._one(client, message, advanced))
                 finally:
                     await self._release(client)
             except ResourceNotFoundError:
+                if self._is_named:
+                    raise ToolError(f"There is no queue {self._queue}.") from None
                 started(0)
-            except AzureError as error:
-                reason = str(error).splitlines()[0]
+            except Exception as error:  # noqa: BLE001 (on odd answers the SDK raises anything)
+                reason = str(error).partition("\n")[0] or type(error).__name__
                 raise ToolError(f"{self._queue} cannot be replayed: {reason}") from None
             finally:
                 await self._ingest.queues.close()
-        return self.summary
 
-    async def _pages(
-        self, client: QueueClient, most: int | None
-    ) -> AsyncIterator[list[QueueMessage]]:
+    async def _pages(self, client: QueueClient, most: int) -> AsyncIterator[list[QueueMessage]]:
         met = 0
-        while most is None or met < most:
-            size = _PAGE if most is None else min(_PAGE, most - met)
-            messages = [
-                message
-                async for message in client.receive_messages(
-                    max_messages=size, messages_per_page=size, visibility_timeout=self._hold
-                )
-            ]
+        while met < most:
+            size = min(_PAGE, most - met)
+            async with asyncio.timeout(_PATIENCE):
+                messages = [
+                    message
+                    async for message in client.receive_messages(
+                        max_messages=size, messages_per_page=size, visibility_timeout=self._hold
+                    )
+                ]
+            if not messages:
+                return
             page = [message for message in messages if message.id not in self._stayed]
             for message in messages:
                 # Held longer than it was hidden: it came back, and is known already.
                 if message.id in self._stayed:
                     self._stayed[message.id] = message.pop_receipt
-            if not page:
-                return
             met += len(page)
             yield page
 
@@ -143,8 +156,9 @@ class Replay:
         # Until it is deleted it stays.
         self._stayed[message.id] = message.pop_receipt
         try:
-            reason = await self._replayed(client, message)
-        except AzureError:
+            async with asyncio.timeout(_PATIENCE):
+                reason = await self._replayed(client, message)
+        except Exception:  # noqa: BLE001 (on odd answers the SDK raises anything)
             reason = UNAVAILABLE
         if reason is None:
             self.summary.passed += 1
@@ -178,14 +192,22 @@ class Replay:
     async def _note(
         self, client: QueueClient, message: QueueMessage, record: dict[str, Any]
     ) -> None:
-        """Puts `record` in the place of the old one, with one more attempt, where it has room."""
+        """Puts `record` in the place of the old one, with one more attempt.
+
+        Where it has no room, only the first of the violations is named.
+        """
+        if self._dry_run:
+            return
         record["attempts"] = record.get("attempts", 0) + 1
-        content = json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode()
-        if not self._dry_run and len(content) <= MAX_MESSAGE_BYTES:
-            updated = await client.update_message(
-                message, content=content, visibility_timeout=self._hold
-            )
-            self._stayed[message.id] = updated.pop_receipt
+        for errors in (record["errors"], record["errors"][:1]):
+            document = {**record, "errors": errors}
+            content = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+            if len(content) <= MAX_MESSAGE_BYTES:
+                updated = await client.update_message(
+                    message, content=content, visibility_timeout=self._hold
+                )
+                self._stayed[message.id] = updated.pop_receipt
+                return
 
     async def _release(self, client: QueueClient) -> None:
         """Shows others again what stayed."""
@@ -199,10 +221,10 @@ class Replay:
             await asyncio.gather(*releases, return_exceptions=True)
 
 
-def _kept(content: bytes) -> _Kept | None:
-    """The record in a message; None where `content` is none."""
+def _kept(content: str) -> _Kept | None:
+    """The record in a message as it lies on the queue; None where it is none."""
     try:
-        record = json.loads(content)
+        record = json.loads(b64decode(content, validate=True))
         if violations(_RECORD, record):
             return None
         body = rejected.body_bytes(record["body"])

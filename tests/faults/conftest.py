@@ -27,7 +27,7 @@ Hook = Callable[[int], Awaitable[None]]
 class FaultProxy:
     """Forwards requests to Azurite, but for what `fault` does to those whose path has `only`.
 
-    pass      nothing
+    pass      nothing; `before` is called before a request is served, `after` before its answer
     refuse    no listener: connections are refused, open ones broken off
     stall     the request is read and never answered
     busy      503 ServerBusy
@@ -45,6 +45,7 @@ class FaultProxy:
         self.only = ""
         self.times: int | None = None
         self.requests = 0
+        self.last = b""
         self.before: Hook | None = None
         self.after: Hook | None = None
         self._target = target
@@ -93,13 +94,12 @@ class FaultProxy:
         try:
             while request := await _read_request(reader):
                 self.requests += 1
+                self.last = request
                 number = self.requests
                 if self.before:
                     await self.before(number)
-                if not await self._answer(request, writer):
+                if not await self._answer(request, writer, number):
                     break
-                if self.after:
-                    await self.after(number)
         except (OSError, asyncio.IncompleteReadError):
             pass
         finally:
@@ -113,7 +113,7 @@ class FaultProxy:
             self.times -= 1
         return self.fault
 
-    async def _answer(self, request: bytes, writer: asyncio.StreamWriter) -> bool:
+    async def _answer(self, request: bytes, writer: asyncio.StreamWriter, number: int) -> bool:
         """Answers one request; whether the connection can take another."""
         match self._fault_for(request):
             case "stall":
@@ -143,7 +143,10 @@ class FaultProxy:
                 await self._forward(request)
                 await asyncio.sleep(3600)
             case _:
-                writer.write(await self._forward(request))
+                answer = await self._forward(request)
+                if self.after:
+                    await self.after(number)
+                writer.write(answer)
         await writer.drain()
         return True
 

@@ -12,6 +12,7 @@ import pytest
 from shared.answers import Answer
 from shared.ingest import Delivery, Ingest
 from shared.log import DELIVERY, LOST
+from shared.rejected import body_bytes
 from shared.settings import Settings
 
 BUDGET = 4.0
@@ -244,6 +245,8 @@ async def test_cancelled_in_the_middle_a_delivery_is_in_the_last_net(
     with pytest.raises(asyncio.CancelledError):
         await task
     assert sent.lost() == {example("push")["id"]}
+    assert sent.lines(LOST)[0]["reason"] == "cancelled"
+    assert sent.lines(DELIVERY)[0]["outcome"] == "lost"
 
 
 async def test_a_fault_of_our_own_is_a_500_and_the_delivery_is_in_the_last_net(
@@ -261,20 +264,53 @@ async def test_a_fault_of_our_own_is_a_500_and_the_delivery_is_in_the_last_net(
     answer = await ingest.receive(raw)
     assert answer.status == 500
     assert b"secret-in-exception" not in answer.body
+    assert "secret-in-exception" not in caplog.text
+    assert "acr_fault RuntimeError in test_faults.py" in caplog.text
     assert sent.lost() == {example("push")["id"]}
 
 
-@pytest.mark.parametrize("body", [b"\xff" * 2000, b"\x00\n\r", "é😀".encode(), b"x" * 60_000])
-async def test_the_last_net_holds_any_body_on_one_line(
-    body: bytes, proxy: Any, ingest: Ingest, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("body", "parts"),
+    [
+        (b"\xff" * 2000, 1),
+        (b"\x00\n\r", 1),
+        ("é😀".encode(), 1),
+        ("é".encode() * 15_800, 2),
+        (b'{"a":"b"}' * 3500, 2),
+        (bytes(range(256)) * 128, 2),
+        (b"x" * 49_000, 3),
+        (b"x" * 60_000, 2),
+    ],
+)
+async def test_the_last_net_holds_any_body_whole_in_lines_that_no_log_cuts(
+    body: bytes, parts: int, proxy: Any, ingest: Ingest, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from shared.rejected import body_bytes
-
     await proxy.set("refuse")
-    answer = await ingest.receive(Delivery(body, "a\nb\ud800", "x\r\n", datetime.now(UTC)))
+    answer = await ingest.receive(Delivery(body, "é\nb\ud800" * 500, "x\r\n", datetime.now(UTC)))
     assert answer.status == 503
-    [line] = Sent(caplog).lines(LOST)
-    assert line["queues"] == ["acr-rejected"]
-    assert line["body"]["length"] == len(body)
-    assert body.startswith(body_bytes(line["body"]))
-    assert line["body"]["truncated"] is (len(body) > 48 * 1024)
+    lines = Sent(caplog).lines(LOST)
+    assert [(line["part"], line["parts"]) for line in lines] == [
+        (part, parts) for part in range(1, parts + 1)
+    ]
+    for message in caplog.messages:
+        assert len(message) <= 32_768
+        assert message.isascii()
+    for line in lines:
+        assert line["queues"] == ["acr-rejected"]
+        assert line["receivedAt"]
+        assert line["registry"].startswith("é\nb")
+        assert line["body"]["length"] == len(body)
+    # A message holds 48 KiB of a body at the most, and so does the last net.
+    found = b"".join(body_bytes(line["body"]) for line in lines)
+    assert body.startswith(found)
+    truncated = len(body) > 48 * 1024
+    assert [line["body"]["truncated"] for line in lines] == [truncated] * parts
+    assert truncated or found == body
+
+
+async def test_storage_knows_a_request_by_the_invocation_it_came_from(
+    proxy: Any, ingest: Ingest, example: Example
+) -> None:
+    raw = json.dumps(example("push")).encode()
+    await ingest.receive(Delivery(raw, None, None, datetime.now(UTC), "inv-1"))
+    assert b"x-ms-client-request-id: inv-1\r\n" in proxy.last

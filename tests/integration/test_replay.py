@@ -1,7 +1,9 @@
 import json
 import os
+import re
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -138,15 +140,16 @@ async def test_what_was_kept_incomplete_or_is_no_record_stays(storage: Any) -> N
     await _reject(storage.connection, b"x" * 100_000)
     client = storage.service.get_queue_client("acr-rejected")
     await client.send_message("bm90IGEgcmVjb3Jk")
+    await client.send_message("not even base64!")
     result = _replay(storage.connection)
     assert result.returncode == 1
-    assert "stays: not a record" in result.stdout
-    assert "stays: kept incomplete" in result.stdout
-    found = {bytes(message.content)[:9] for message in await storage.take("acr-rejected")}
-    assert found == {b"not a rec", b'{"reason"'}
+    assert re.search(r"stays: not a record[^│]*│ 2 ", result.stdout)
+    assert re.search(r"stays: kept incomplete[^│]*│ 1 ", result.stdout)
+    found = {message.content[:9] for message in await client.peek_messages(max_messages=32)}
+    assert found == {"bm90IGEgc", "not even ", b64encode(b'{"reason"').decode()[:9]}
 
 
-async def test_another_queue_can_be_named_and_one_that_is_not_there_is_empty(
+async def test_another_queue_can_be_named_and_one_that_is_not_there_is_an_error(
     storage: Any, example: Example
 ) -> None:
     await _reject(storage.connection, example("push"), **STRICT)
@@ -160,8 +163,57 @@ async def test_another_queue_can_be_named_and_one_that_is_not_there_is_empty(
     await client.send_message(message.content)
     assert _replay(storage.connection, "--queue", "old-rejected").returncode == 0
     assert len(await storage.documents("acr-push")) == 1
-    nothing = _replay(storage.connection, "--queue", "no-such-queue")
-    assert nothing.returncode == 0
+    typo = _replay(storage.connection, "--queue", "no-such-queue")
+    assert typo.returncode == 1
+    assert "There is no queue no-such-queue" in typo.stderr
+
+
+async def test_without_rejected_deliveries_there_is_nothing_to_do(storage: Any) -> None:
+    assert await storage.queues() == []
+    assert _replay(storage.connection).returncode == 0
+
+
+async def test_settings_or_routes_that_cannot_be_used_are_named(storage: Any) -> None:
+    result = _replay(storage.connection, ACR_REGISTRIES="a b")
+    assert result.returncode == 1
+    assert "ACR_REGISTRIES: entry 1" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+async def test_it_says_which_registries_it_allows(storage: Any) -> None:
+    assert "may deliver (ACR_REGISTRIES): all" in _replay(storage.connection).stderr
+
+
+async def test_a_long_list_of_violations_gives_way_to_the_body(
+    storage: Any, example: Example
+) -> None:
+    body = example("push", future="x" * 47_000)
+    read = Settings.read({"AcrEventsStorage": storage.connection, "ACR_MAX_BODY_BYTES": "1024"})
+    ingest = Ingest.from_settings(read)
+    raw = {**body, "actor": 1, "source": 1, "timestamp": 1, "id": 1}
+    for name in ("url", "name", "version", "tag", "size", "length", "mediaType"):
+        raw["target"][name] = ["wrong"]
+    await ingest.receive(Delivery(json.dumps(raw).encode(), None, None, datetime.now(UTC)))
+    await ingest.queues.close()
+    result = _replay(storage.connection, ACR_MAX_BODY_BYTES="49152")
+    assert "stays: invalid-delivery" in result.stdout
+    [record] = await storage.documents("acr-rejected")
+    assert (record["reason"], record["attempts"]) == ("invalid-delivery", 1)
+    assert json.loads(record["body"]["content"]) == raw
+
+
+async def test_a_registry_parameter_is_never_replayed_cut(storage: Any, example: Example) -> None:
+    registry = "mycompanyproductionregistryofeverything.azurecr.io"
+    body = json.dumps(example("chart_push", future="x" * 48_200)).encode()
+    read = Settings.read({"AcrEventsStorage": storage.connection})
+    ingest = Ingest.from_settings(read)
+    await ingest.receive(Delivery(body, registry, None, datetime.now(UTC)))
+    await ingest.queues.close()
+    _replay(storage.connection, ACR_MAX_BODY_BYTES="49152")
+    for event in await storage.documents("acr-chart-push"):
+        assert event["source"] == f"https://{registry}"
+    for record in await storage.documents("acr-rejected"):
+        assert record["registry"] == registry
 
 
 def test_storage_that_is_not_there_is_a_clear_error() -> None:

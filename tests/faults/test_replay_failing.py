@@ -1,0 +1,112 @@
+"""Replay while storage fails: what is not confirmed stays."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from shared.ingest import Delivery, Ingest
+from shared.settings import Settings
+from tools import processes
+
+MANY = 40
+
+
+async def _reject(connection: str, bodies: list[dict[str, Any]]) -> None:
+    strict = {"AcrEventsStorage": connection, "ACR_REGISTRIES": "other.azurecr.io"}
+    ingest = Ingest.from_settings(Settings.read(strict))
+    for body in bodies:
+        raw = json.dumps(body).encode()
+        await ingest.receive(Delivery(raw, None, None, datetime.now(UTC)))
+    await ingest.queues.close()
+
+
+async def _start(connection: str) -> asyncio.subprocess.Process:
+    settings = {
+        "AcrEventsStorage": connection, "ACR_REGISTRIES": "", "ACR_BUDGET_SECONDS": "1",
+        "NO_COLOR": "1", "COLUMNS": "100",
+    }  # fmt: skip
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tools", "replay",
+        cwd=processes.ROOT,
+        env={**os.environ, **settings},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+
+
+async def _replay(connection: str) -> tuple[int, str, str]:
+    process = await _start(connection)
+    output, errors = await process.communicate()
+    return process.returncode or 0, output.decode(), errors.decode()
+
+
+async def _visible(storage: Any) -> int:
+    client = storage.service.get_queue_client("acr-rejected")
+    messages = [m async for m in client.receive_messages(visibility_timeout=1, max_messages=100)]
+    await asyncio.sleep(1.5)
+    return len(messages)
+
+
+async def test_what_its_queue_does_not_take_stays_and_passes_the_next_time(
+    proxy: Any, storage: Any, example: Callable[..., dict[str, Any]]
+) -> None:
+    ids = [str(number) for number in range(MANY)]
+    await _reject(storage.connection, [example("push", id=id_) for id_ in ids])
+    await proxy.set("busy", only="acr-push")
+    status, output, _ = await _replay(proxy.connection)
+    assert status == 1
+    assert "storage-unavailable" in output
+    assert await _visible(storage) == MANY
+    await proxy.set("pass")
+    status, _, _ = await _replay(proxy.connection)
+    assert status == 0
+    assert sorted(e["id"] for e in await storage.documents("acr-push")) == sorted(ids)
+
+
+@pytest.mark.parametrize("fault", ["busy", "cut", "stall"])
+async def test_a_queue_that_fails_in_the_middle_ends_it_with_a_message_and_the_summary(
+    fault: str, proxy: Any, storage: Any, example: Callable[..., dict[str, Any]]
+) -> None:
+    await _reject(storage.connection, [example("push", id=str(n)) for n in range(MANY)])
+
+    async def fail(number: int) -> None:
+        if number == 20:
+            await proxy.set(fault, only="acr-rejected")
+
+    proxy.before = fail
+    status, output, errors = await _replay(proxy.connection)
+    assert status == 1
+    assert "result" in output
+    assert "Traceback" not in errors
+    assert "cannot be replayed" in errors or "storage-unavailable" in output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_told_to_stop_it_shows_again_what_it_held(
+    number: signal.Signals, proxy: Any, storage: Any, example: Callable[..., dict[str, Any]]
+) -> None:
+    await _reject(storage.connection, [example("push", id=str(n)) for n in range(MANY)])
+    working = asyncio.Event()
+
+    async def wait(request: int) -> None:
+        if request == 70:
+            working.set()
+            await asyncio.sleep(0.5)
+
+    proxy.before = wait
+    process = await _start(proxy.connection)
+    await asyncio.wait_for(working.wait(), 60)
+    process.send_signal(number)
+    _, errors = await process.communicate()
+    assert process.returncode == (130 if number == signal.SIGINT else 128 + number)
+    assert "Traceback" not in errors.decode()
+    stored = await storage.documents("acr-push") if "acr-push" in await storage.queues() else []
+    passed = len(stored)
+    assert await _visible(storage) >= MANY - passed
