@@ -218,6 +218,23 @@ async def test_a_send_that_stalled_and_was_stored_comes_twice_under_one_id(
     assert sorted(await _stored(storage)) == ["before", "twice", "twice"]
 
 
+async def test_events_that_come_together_may_lie_in_any_order(
+    proxy: Any,
+    ingest: Ingest,
+    storage: Any,
+    example: Example,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    await _send(ingest, caplog, [example("push", id="before")])
+    await proxy.set("cut", times=1)  # the first one needs a second try, the others overtake it
+    ids = [str(number) for number in range(10)]
+    sent = await _send(ingest, caplog, [example("push", id=id_) for id_ in ids])
+    assert sent.ids(202) == set(ids)
+    stored = await _stored(storage)
+    assert sorted(stored[1:]) == sorted(ids)
+    assert stored[1:] != ids
+
+
 async def test_a_queue_that_is_deleted_and_created_again_under_load_loses_nothing(
     proxy: Any,
     ingest: Ingest,
