@@ -93,6 +93,9 @@ def _body(members: Mapping[str, Any], name: str = "", values: Sequence[Any] = ()
     return body
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
+
+
 def _json(document: Any) -> bytes:
     # Half a surrogate pair can come from a query string; it must not make the answer fail.
-    return json.dumps(document, ensure_ascii=False).encode(errors="replace")
+    return _ENCODER.encode(document).encode(errors="replace")

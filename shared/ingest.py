@@ -229,8 +229,11 @@ def _told(document: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in told.items() if isinstance(value, str)}
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
 def _message(event: dict[str, Any]) -> bytes:
-    message = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+    message = _ENCODER.encode(event).encode()
     if len(message) > MAX_MESSAGE_BYTES:
         detail = f"It would have {len(message)} bytes; a message holds {MAX_MESSAGE_BYTES}."
         raise Problem(Kind.EVENT_TOO_LARGE, detail)

@@ -1,7 +1,7 @@
 """Validation against the JSON Schema documents in `schemas/`."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,7 +11,7 @@ from urllib.parse import urljoin
 from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import ValidationError
 
-from shared.compilation import ANNOTATIONS, compiled
+from shared.compilation import ANNOTATIONS, quick_test
 from shared.problems import Kind, Problem, Violation
 from shared.text import clip, shown
 from shared.timestamps import to_utc
@@ -93,15 +93,31 @@ _SIDE_BY_SIDE = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Validator:
+    """A schema made ready: `surely_valid` is quick and may say no too often, `draft` knows."""
+
+    surely_valid: Callable[[Any], bool]
+    draft: Draft202012Validator
+
+    def is_valid(self, document: Any) -> bool:
+        """Whether `document` is valid."""
+        return self.surely_valid(document) or self.draft.is_valid(document)
+
+
 @cache
-def validator(name: str) -> Draft202012Validator:
+def validator(name: str) -> Validator:
     """The validator for the document `schemas/<name>`."""
-    return compiled(schema(name), format_checker=FORMATS)
+    document = schema(name)
+    draft = Draft202012Validator(document, format_checker=FORMATS)
+    return Validator(quick_test(document, FORMATS), draft)
 
 
-def violations(validator: Draft202012Validator, document: Any) -> list[Violation]:
+def violations(validator: Validator, document: Any) -> list[Violation]:
     """All violations of `document`, each once, in the order of their places."""
-    found = {v for error in validator.iter_errors(document) for v in _described(error)}
+    if validator.surely_valid(document):
+        return []
+    found = {v for error in validator.draft.iter_errors(document) for v in _described(error)}
     return sorted(found, key=lambda violation: (violation.pointer, violation.detail))
 
 
@@ -131,7 +147,7 @@ def _described(error: ValidationError) -> Iterable[Violation]:
 
 @dataclass(frozen=True, slots=True)
 class _Rules:
-    validator: Draft202012Validator
+    validator: Validator
     known_fields: Mapping[str, Any]
 
 

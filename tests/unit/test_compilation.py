@@ -1,0 +1,67 @@
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.actions import actions
+from shared.validation import SCHEMAS, validator
+
+ACTIONS = sorted(actions())
+NAMES = sorted(file.relative_to(SCHEMAS).as_posix() for file in SCHEMAS.rglob("*.json"))
+VALUES: list[Any] = [
+    None, True, False, 0, 1, -1, 1.0, 0.5, 2**63 - 1, 2**63, -(2**63), -(2**63) - 1, "", "x", "\n",
+    "x\n", "x" * 255, "x" * 256, "sha256:ab", "sha256:ab\n", "a.azurecr.io", "a_b", "push", "ping",
+    "2019-03-05T23:45:31Z", "2019-02-30T00:00:00Z", [], ["x"], {}, {"x": 1},
+]  # fmt: skip
+
+
+def _places(document: dict[str, Any]) -> list[tuple[str, ...]]:
+    found: list[tuple[str, ...]] = []
+    for name, value in document.items():
+        found.append((name,))
+        if isinstance(value, dict):
+            found += [(name, *inner) for inner in _places(value)]
+    return found
+
+
+def _agrees(name: str, document: Any) -> bool:
+    """Whether the quick test, where it says yes, says so with jsonschema."""
+    ready = validator(name)
+    return not ready.surely_valid(document) or bool(ready.draft.is_valid(document))
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_every_example_is_valid_at_a_glance(any_example: dict[str, Any], action: str) -> None:
+    found = validator(f"deliveries/{action}.json").surely_valid(any_example)
+    assert found is (any_example["action"] == action)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(value=st.recursive(
+    st.sampled_from(VALUES) | st.text() | st.integers() | st.floats(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+))  # fmt: skip
+def test_whatever_passes_at_a_glance_is_valid_to_jsonschema(name: str, value: Any) -> None:
+    assert _agrees(name, value)
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_whatever_is_put_in_any_place_the_quick_test_and_jsonschema_agree(
+    example: Callable[..., dict[str, Any]], action: str
+) -> None:
+    name, sample = f"deliveries/{action}.json", example(action)
+    for *outer, last in _places(sample):
+        for value in (..., *VALUES):
+            document = copy.deepcopy(sample)
+            members = document
+            for step in outer:
+                members = members[step]
+            if value is ...:
+                del members[last]
+            else:
+                members[last] = value
+            assert _agrees(name, document)
