@@ -1,7 +1,14 @@
 import asyncio
 import json
+import os
+import shutil
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import aiohttp
 import pytest
@@ -63,6 +70,31 @@ async def test_a_wrong_key_is_503_and_is_shown_nowhere(
     assert wrong not in answer.body.decode() + caplog.text
     assert processes.ACCOUNT not in answer.body.decode() + caplog.text
     await app.queues.close()
+
+
+def test_served_with_a_setting_that_cannot_be_used_it_still_answers_and_names_it(
+    app: Path,
+) -> None:
+    shutil.rmtree(app / "AcrWebhook")  # which would not load, and stop this host
+    port = processes.free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tools", "host", "--port", str(port)],
+        cwd=app,
+        env={**os.environ, "AcrEventsStorage": "nonsense"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stderr
+        while "Health:" not in process.stderr.readline():
+            assert process.poll() is None
+        with pytest.raises(HTTPError) as caught:
+            urlopen(f"http://127.0.0.1:{port}/api/health", timeout=10)
+        assert caught.value.code == 503
+        assert json.load(caught.value) == {"status": "failed", "checks": {"settings": "failed"}}
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
 
 
 @pytest.mark.parametrize(

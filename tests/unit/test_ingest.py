@@ -1,5 +1,6 @@
 """The road without Storage: an in-memory shelf takes the place of the queues."""
 
+import asyncio
 import json
 import logging
 from collections import defaultdict
@@ -182,6 +183,25 @@ async def test_if_one_queue_of_two_fails_it_is_503_and_the_last_net_names_that_o
     assert json.loads(lost["body"]["content"]) == example("push")
 
 
+async def test_the_queues_of_an_event_are_served_at_once_under_the_budget_that_is_set(
+    example: Example, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = asyncio.Barrier(2)  # one after the other, they would wait for ever
+    left = []
+
+    async def send(_: str, _message: bytes, deadline: float, _id: str | None = None) -> None:
+        left.append(deadline - asyncio.get_running_loop().time())
+        await both.wait()
+
+    shelf = Shelf()
+    monkeypatch.setattr(shelf, "send", send)
+    ingest = _ingest(shelf, _two_routes(), ACR_BUDGET_SECONDS="2.5")
+    async with asyncio.timeout(5):
+        answer, _ = await _receive(ingest, example("push"))
+    assert answer.status == 202
+    assert all(2 < seconds <= 2.5 for seconds in left)
+
+
 async def test_one_line_is_logged_for_each_delivery_with_what_an_operator_asks_for(
     example: Example, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -197,6 +217,8 @@ async def test_one_line_is_logged_for_each_delivery_with_what_an_operator_asks_f
     ]
     assert [line["outcome"] for line in lines] == ["accepted", "ping", "lost", "rejected"]
     assert [line["status"] for line in lines] == [202, 200, 503, 422]
+    levels = [r.levelname for r in caplog.records if r.getMessage().startswith("acr_delivery ")]
+    assert levels == ["INFO", "INFO", "ERROR", "WARNING"]
     assert all(line["milliseconds"] >= 0 for line in lines)
     assert all((line["invocation"], line["traceparent"]) == ("inv-1", "00-1") for line in lines)
     assert {
