@@ -27,7 +27,7 @@ from tools.function_app import ToolError
 HOLD = 300
 
 # Seconds for one message, or one page of them, whatever Storage does.
-_PATIENCE = 30
+_PATIENCE = 15
 
 _PAGE = 32  # as many as Storage hands out at once
 _RECORD = validator("rejected.v1.json")
