@@ -29,15 +29,10 @@ def record(
     Where not all of it fits, the body goes first: of the violations only one is named then, and in
     the parameters question marks stand for what neither a host name nor a trace can have in them.
     """
-    errors = [asdict(violation) for violation in problem.violations]
-    for most_errors, parameter in ((len(errors), _printable), (1, _plain)):
-        document: dict[str, Any] = {
-            "reason": problem.kind.reason,
-            "status": problem.kind.status,
-            "detail": problem.detail,
-            "errors": errors[:most_errors],
-            "receivedAt": moment(received_at),
-        }
+    for most_errors, parameter in ((None, _printable), (1, _plain)):
+        document = reasons(problem)
+        document["errors"] = document["errors"][:most_errors]
+        document["receivedAt"] = moment(received_at)
         if registry is not None:
             document["registry"] = parameter(registry)[:_MAX_PARAMETER]
         if traceparent is not None:
@@ -46,6 +41,16 @@ def record(
         if not document["body"]["truncated"]:
             break
     return _json(document)
+
+
+def reasons(problem: Problem) -> dict[str, Any]:
+    """The members of a record that say why: reason, status, detail, and every violation."""
+    return {
+        "reason": problem.kind.reason,
+        "status": problem.kind.status,
+        "detail": problem.detail,
+        "errors": [asdict(violation) for violation in problem.violations],
+    }
 
 
 def body(content: bytes, limit: int) -> dict[str, Any]:

@@ -97,6 +97,7 @@ _SIDE_BY_SIDE = {
 class Validator:
     """A schema made ready: `surely_valid` is quick and may say no too often, `draft` knows."""
 
+    document: Mapping[str, Any]
     surely_valid: Callable[[Any], bool]
     draft: Draft202012Validator
 
@@ -110,7 +111,7 @@ def validator(name: str) -> Validator:
     """The validator for the document `schemas/<name>`."""
     document = schema(name)
     draft = Draft202012Validator(document, format_checker=FORMATS)
-    return Validator(quick_test(document, FORMATS), draft)
+    return Validator(document, quick_test(document, FORMATS), draft)
 
 
 def violations(validator: Validator, document: Any) -> list[Violation]:
@@ -183,7 +184,8 @@ class DeliveryValidator:
 
 
 def _rules(name: str) -> _Rules:
-    return _Rules(validator(name), _known_fields(schema(name)))
+    ready = validator(name)
+    return _Rules(ready, _known_fields(ready.document))
 
 
 def _known_fields(schema: Mapping[str, Any]) -> dict[str, Any]:

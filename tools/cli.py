@@ -24,6 +24,7 @@ from tools import examples
 from tools.function_app import ToolError, read_local_settings
 from tools.processes import (
     ROOT,
+    Child,
     azurite,
     bypass_proxies,
     connection_string,
@@ -133,12 +134,9 @@ def demo() -> None:
     """Start Azurite and the app on free ports, send every kind of delivery, show the queues."""
     from tools import demo as demonstration
 
-    data = ROOT / ".azurite"
-    data.mkdir(exist_ok=True)
     with (
         _plainly(),
-        TemporaryDirectory(dir=data) as folder,
-        azurite(free_port(), Path(folder)) as storage,
+        _azurite_of_its_own() as storage,
         app_of_its_own(
             free_port(), {"AcrEventsStorage": storage.address, **DEFAULTS}, quiet=True
         ) as running,
@@ -289,12 +287,9 @@ def bench() -> None:
     from tools import bench_report as report
     from tools.bench import Bench
 
-    data = ROOT / ".azurite"
-    data.mkdir(exist_ok=True)
     with (
         _plainly(),
-        TemporaryDirectory(dir=data) as folder,
-        azurite(free_port(), Path(folder)) as storage,
+        _azurite_of_its_own() as storage,
         _progress() as progress,
     ):
         measuring = Bench(storage.address, progress)
@@ -331,6 +326,15 @@ def _settings(queue_port: int | None) -> "Settings":
     except ValueError as error:
         raise ToolError(f"{settings.connection}: {error}") from None
     return settings
+
+
+@contextmanager
+def _azurite_of_its_own() -> Iterator[Child]:
+    """Azurite on a free port, with queues that go with it."""
+    data = ROOT / ".azurite"
+    data.mkdir(exist_ok=True)
+    with TemporaryDirectory(dir=data) as folder, azurite(free_port(), Path(folder)) as storage:
+        yield storage
 
 
 def _run(main: Coroutine[Any, Any, None]) -> None:

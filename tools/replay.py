@@ -5,7 +5,7 @@ import json
 from base64 import b64decode
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -54,13 +54,7 @@ class _Kept:
 
     def refused_again(self, problem: Problem) -> dict[str, Any]:
         """The record with today's reasons; the body is left as it is."""
-        return {
-            **self.record,
-            "reason": problem.kind.reason,
-            "status": problem.kind.status,
-            "detail": problem.detail,
-            "errors": [asdict(violation) for violation in problem.violations],
-        }
+        return self.record | rejected.reasons(problem)
 
 
 class Replay:
