@@ -34,3 +34,8 @@ def actions() -> Mapping[str, Action]:
         name: Action(name, line["type"], tuple(line.get("subject", ())))
         for name, line in table.items()
     }
+
+
+def event_actions() -> list[str]:
+    """The names of the actions that raise an event."""
+    return [name for name, action in actions().items() if action.type]

@@ -4,10 +4,9 @@ import os
 from functools import cache
 
 from shared.ingest import Ingest
-from shared.settings import Settings
 
 
 @cache
 def ingest() -> Ingest:
     """The road, made of the environment on first use. Raises RoutesError, SettingsError."""
-    return Ingest.from_settings(Settings.read(os.environ))
+    return Ingest.from_environment(os.environ)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -18,6 +18,7 @@ from shared.problems import Kind, Problem
 from shared.queues import Queues, StorageUnavailable
 from shared.routing import Routes
 from shared.settings import Settings, SettingsError
+from shared.text import shown
 from shared.validation import DeliveryValidator
 
 
@@ -89,19 +90,19 @@ class Ingest:
 
     def __init__(self, settings: Settings, routes: Routes, queues: Storage) -> None:
         self.routes = routes
-        self._settings = settings
+        self.settings = settings
         self.queues = queues
         self._validator = DeliveryValidator(actions())
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> "Ingest":
+    def from_environment(cls, environment: Mapping[str, str]) -> "Ingest":
         """The road as the app travels it. Raises RoutesError, SettingsError."""
-        raising = [name for name, action in actions().items() if action.type]
+        settings = Settings.read(environment)
         try:
-            queues = Queues(settings.connection_string)
+            queues = Queues(settings.storage)
         except ValueError as error:
-            raise SettingsError(f"{settings.connection}: {error}") from None
-        return cls(settings, Routes.load(raising), queues)
+            raise SettingsError(str(error)) from None
+        return cls(settings, Routes.load(environment), queues)
 
     async def receive(self, delivery: Delivery) -> Answer:
         """The answer to `delivery`, within the budget that the settings give.
@@ -112,7 +113,7 @@ class Ingest:
         clock = asyncio.get_running_loop().time
         started = clock()
         try:
-            outcome = await self._travel(delivery, started + self._settings.budget_seconds)
+            outcome = await self._travel(delivery, started + self.settings.budget_seconds)
         except asyncio.CancelledError:
             # The process is being stopped: nobody will hear an answer any more.
             _log_loss(delivery, _Loss("cancelled", "The function was stopped."))
@@ -135,7 +136,7 @@ class Ingest:
 
     def read(self, delivery: Delivery) -> dict[str, Any]:
         """The JSON object in the body of `delivery`. Raises Problem where there is none."""
-        limit = self._settings.max_body_bytes
+        limit = self.settings.max_body_bytes
         if len(delivery.body) > limit:
             detail = f"It has {len(delivery.body)} bytes; the limit is {limit}."
             raise Problem(Kind.BODY_TOO_LARGE, detail)
@@ -148,12 +149,16 @@ class Ingest:
         """
         valid = self._validator.validate(document)
         host = valid.get("request", {}).get("host")
-        registry = self._settings.registries.registry(host, delivery.registry)
+        registry = self.settings.registries.registry(host, delivery.registry)
         action = actions()[valid["action"]]
         if action.type is None:
             return Prepared(valid)
         event = to_event(valid, action, registry, delivery.traceparent)
-        return Prepared(valid, event, _message(event), self.routes.queues_for(event))
+        queues = self.routes.queues_for(event)
+        if not queues and self.settings.keep_unrouted:
+            about = f"{action.name} of {shown(event['subject'])}"
+            raise Problem(Kind.UNROUTED, f"No route in routes.json takes this {about}.")
+        return Prepared(valid, event, _message(event), queues)
 
     async def enqueue(
         self, queues: Iterable[str], message: bytes, deadline: float, request_id: str | None
@@ -192,7 +197,8 @@ class Ingest:
         fields |= {"registry": event.get("acrregistry"), "queues": queues}
         if failures := await self.enqueue(queues, prepared.message, deadline, request_id):
             return _lost(_unavailable(failures), [failure.queue for failure in failures], fields)
-        return _Outcome("accepted", logging.INFO, answers.accepted(event, queues), fields)
+        name = "accepted" if queues else "unrouted"
+        return _Outcome(name, logging.INFO, answers.accepted(event, queues), fields)
 
     async def _reject(
         self, delivery: Delivery, document: dict[str, Any], problem: Problem, deadline: float

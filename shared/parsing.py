@@ -3,9 +3,11 @@
 import json
 import math
 from codecs import BOM_UTF8
+from collections import Counter
 from typing import Any, NoReturn
 
 from shared.problems import Kind, Problem
+from shared.text import shown
 
 # The deepest delivery known has two levels. Above the limit json could still parse here what it
 # could no longer write there: how deep it gets differs between Python versions.
@@ -62,7 +64,8 @@ def _problem(why: str) -> Problem:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise ValueError("a member name occurs twice in one object")
+        [(twice, _)] = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"the member name {shown(twice)} occurs twice in one object")
     return members
 
 

@@ -25,6 +25,7 @@ class Kind(Enum):
     EVENT_TOO_LARGE = ("event-too-large", 413, "The event does not fit a queue message")
     UNKNOWN_ACTION = ("unknown-action", 422, "The action is not known")
     INVALID_DELIVERY = ("invalid-delivery", 422, "The delivery violates the schema of its action")
+    UNROUTED = ("unrouted", 422, "No route takes the event")
     INVALID_REGISTRY = ("invalid-registry", 422, "The registry parameter cannot be right")
     FAULT = ("fault", 500, "The function failed")
     STORAGE_UNAVAILABLE = ("storage-unavailable", 503, "The delivery could not be stored")

@@ -11,7 +11,6 @@ from urllib.request import getproxies
 import aiohttp
 from azure.core.exceptions import (
     AzureError,
-    ClientAuthenticationError,
     HttpResponseError,
     ResourceExistsError,
     ResourceNotFoundError,
@@ -21,7 +20,13 @@ from azure.core.pipeline.transport import AioHttpTransport
 from azure.storage.queue import BinaryBase64EncodePolicy, StorageErrorCode
 from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
+from shared.connections import Connection, Identity
+from shared.identity import TokenUnavailable, credential
+
 NEVER_EXPIRES = -1
+
+# Storage's word for: it knows who asks, but no role of theirs allows it.
+_DENIED = "AuthorizationPermissionMismatch"
 
 # Seconds. An attempt to send may take half of the time that is left: a slow account gets an answer
 # through, and of a stalled connection enough is left to try another one.
@@ -46,10 +51,21 @@ class StorageUnavailable(Exception):
         self.queue = queue
 
 
-def check(connection_string: str) -> None:
-    """Raises ValueError, which does not quote it, where no client could ever work with this."""
-    service = QueueServiceClient.from_connection_string(connection_string)
-    url = urlsplit(service.url)
+def check(connection: Connection) -> None:
+    """Raises ValueError, which quotes no secret, where no client could ever work with this."""
+    try:
+        if isinstance(connection, Identity):
+            _check_url(connection.queue_service_uri)
+        else:
+            service = QueueServiceClient.from_connection_string(connection.value)
+            _check_url(service.url)
+            _check_key(getattr(service.credential, "account_key", ""))
+    except ValueError as error:
+        raise ValueError(f"{connection.name}: {error}") from None
+
+
+def _check_url(text: str) -> None:
+    url = urlsplit(text)
     try:
         (url.hostname or "").encode("idna")
         # The SDK puts https:// before whatever does not begin with http.
@@ -58,16 +74,19 @@ def check(connection_string: str) -> None:
         usable = False
     if not usable:
         raise ValueError("its queue endpoint is no http or https URL")
+
+
+def _check_key(key: str) -> None:
     try:
-        b64decode(getattr(service.credential, "account_key", ""), validate=True)
+        b64decode(key, validate=True)
     except ValueError:
         raise ValueError("its account key is not base64") from None
 
 
-def connect(connection_string: str) -> QueueServiceClient:
+def connect(connection: Connection) -> QueueServiceClient:
     """A client of the account, with every time-out and retry set here; none is the SDK's.
 
-    To be called on the event loop that will use it, with a connection string that `check` passed.
+    To be called on the event loop that will use it, with a connection that `check` passed.
     """
     # Looking up proxies and .netrc on each request costs more than the request itself. No limit
     # of connections: sends that stall on one queue must not keep the others waiting.
@@ -77,13 +96,23 @@ def connect(connection_string: str) -> QueueServiceClient:
         auto_decompress=False,
         trust_env=bool(getproxies().keys() - {"no"}),
     )
-    return QueueServiceClient.from_connection_string(
-        connection_string,
-        transport=AioHttpTransport(
+    options: dict[str, Any] = {
+        "transport": AioHttpTransport(
             session=session, connection_timeout=_CONNECT, read_timeout=_READ
         ),
-        retry_total=0,
-    )
+        "retry_total": 0,
+    }
+    if isinstance(connection, Identity):
+        # The session is one, and the client of the queues closes it.
+        for_tokens = AioHttpTransport(session=session, session_owner=False)
+        return QueueServiceClient(
+            connection.queue_service_uri, credential(connection, for_tokens), **options
+        )
+    return QueueServiceClient.from_connection_string(connection.value, **options)
+
+
+class _MayNotCreate(Exception):
+    """The queue is missing, and no role of ours allows to create it."""
 
 
 class Queues:
@@ -92,10 +121,10 @@ class Queues:
     Clients belong to the event loop that first used them: on another loop they are made anew.
     """
 
-    def __init__(self, connection_string: str) -> None:
-        """Raises ValueError where the connection string cannot be one."""
-        check(connection_string)
-        self._connection_string = connection_string
+    def __init__(self, connection: Connection) -> None:
+        """Raises ValueError where nothing could ever be reached by `connection`."""
+        check(connection)
+        self._connection = connection
         self._loop: asyncio.AbstractEventLoop | None = None
         self._service: QueueServiceClient | None = None
         self._clients: dict[str, QueueClient] = {}
@@ -129,6 +158,8 @@ class Queues:
     async def reach(self, queue: str, deadline: float) -> None:
         """Returns once Storage has answered for `queue`; a missing one is created when needed.
 
+        To an identity that may send and no more, Storage says only that it knows it.
+
         Raises StorageUnavailable.
         """
         try:
@@ -137,7 +168,8 @@ class Queues:
         except ResourceNotFoundError:
             pass
         except Exception as error:
-            raise StorageUnavailable(queue, error) from error
+            if not _is_denied(error):
+                raise StorageUnavailable(queue, error) from error
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -159,12 +191,16 @@ class Queues:
                 # Also raised for a queue that is being deleted: that one is not there yet.
                 if _code(error) != StorageErrorCode.QUEUE_ALREADY_EXISTS:
                     raise
+            except HttpResponseError as error:
+                if _is_denied(error):
+                    raise _MayNotCreate from error
+                raise
             await client.send_message(message, time_to_live=NEVER_EXPIRES, **options)
 
     def _client(self, queue: str) -> QueueClient:
         loop = asyncio.get_running_loop()
         if self._service is None or self._loop is not loop:
-            self._service = connect(self._connection_string)
+            self._service = connect(self._connection)
             self._loop = loop
             self._clients = {}
         client = self._clients.get(queue)
@@ -186,11 +222,15 @@ class Queues:
 
 def _may_pass(error: Exception) -> bool:
     """Whether a second try may succeed: not where Storage refused the request itself."""
-    if isinstance(error, ClientAuthenticationError):
+    if isinstance(error, _MayNotCreate):
         return False
     if not isinstance(error, HttpResponseError) or error.status_code is None:
         return True
     return error.status_code in (404, 408, 409, 429) or error.status_code >= 500
+
+
+def _is_denied(error: Exception) -> bool:
+    return isinstance(error, HttpResponseError) and _code(error) == _DENIED
 
 
 def _code(error: HttpResponseError) -> str | None:
@@ -200,10 +240,20 @@ def _code(error: HttpResponseError) -> str | None:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, _MayNotCreate):
+        return (
+            "there is no such queue, and the identity may not create it: create it, or give the "
+            "identity the role Storage Queue Data Contributor"
+        )
+    if _is_denied(error):
+        return (
+            "the identity may not send: it needs the role Storage Queue Data Message Sender (a new "
+            "assignment takes some minutes)"
+        )
+    if isinstance(error, TokenUnavailable):
+        return "nobody gives the app a token for its identity"
     if isinstance(error, HttpResponseError) and error.status_code is not None:
         return f"Storage answered {error.status_code} {_code(error) or error.reason}"
-    if isinstance(error, ClientAuthenticationError):
-        return "the account key cannot be used"
     if isinstance(error, TimeoutError | ServiceResponseTimeoutError):
         return "Storage did not answer in time"
     if isinstance(error, AzureError | OSError):

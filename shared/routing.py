@@ -1,15 +1,30 @@
 """Which events go to which queue: `routes.json`."""
 
-from collections.abc import Collection, Iterable
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shared.actions import event_actions
+from shared.filters import Filter
 from shared.parsing import decode
 from shared.text import shown
 from shared.validation import validator, violations
 
 ROUTES_FILE = Path(__file__).parent.parent / "routes.json"
+
+_SCHEMA = "routes.v1.json"
+_APP_SETTING = re.compile(r"%([^%]+)%")
+
+# What each filter looks at, in a CloudEvent of ours.
+VALUES: Mapping[str, Callable[[dict[str, Any]], str | None]] = {
+    "actions": lambda event: event["data"]["action"],
+    "registries": lambda event: event.get("acrregistry"),
+    "repositories": lambda event: event["data"]["target"].get("repository"),
+    "tags": lambda event: event["data"]["target"].get("tag"),
+    "mediaTypes": lambda event: event["data"]["target"].get("mediaType"),
+}
 
 
 class RoutesError(ValueError):
@@ -18,14 +33,22 @@ class RoutesError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A queue and the actions whose events it gets (None: all)."""
+    """A queue, and the filters, by their names, that an event must pass to go there."""
 
+    name: str
     queue: str
-    actions: frozenset[str] | None = None
+    filters: Mapping[str, Filter]
 
     def takes(self, event: dict[str, Any]) -> bool:
-        """Whether this route wants `event`, a CloudEvent."""
-        return self.actions is None or event["data"]["action"] in self.actions
+        """Whether `event`, a CloudEvent, passes every filter."""
+        return all(chosen.passes(VALUES[name](event)) for name, chosen in self.filters.items())
+
+    def objections(self, event: dict[str, Any]) -> dict[str, str]:
+        """The filters that turn `event` away, each with its reason."""
+        found = {
+            name: chosen.objection(VALUES[name](event)) for name, chosen in self.filters.items()
+        }
+        return {name: reason for name, reason in found.items() if reason}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,37 +59,45 @@ class Routes:
     rejected_queue: str
 
     @classmethod
-    def load(cls, known_actions: Collection[str], file: Path = ROUTES_FILE) -> "Routes":
+    def load(cls, app_settings: Mapping[str, str], file: Path = ROUTES_FILE) -> "Routes":
         """The routes in `file`. Raises RoutesError."""
         try:
             content = file.read_bytes()
         except OSError as error:
             raise RoutesError(f"{file.name} cannot be read: {error}") from None
         try:
-            return cls.parse(content, known_actions)
+            return cls.parse(content, app_settings)
         except RoutesError as error:
             lines = "\n".join(f"  {line}" for line in str(error).splitlines())
             raise RoutesError(f"{file.name} cannot be used:\n{lines}") from None
 
     @classmethod
-    def parse(cls, content: bytes, known_actions: Collection[str]) -> "Routes":
-        """The routes in `content`, which `schemas/routes.v1.json` describes. Raises RoutesError."""
+    def parse(cls, content: bytes, app_settings: Mapping[str, str]) -> "Routes":
+        """The routes in `content`, which `schemas/routes.v1.json` describes.
+
+        `app_settings` are what %NAME% stands for. Raises RoutesError, which quotes none of them.
+        """
         try:
             document = decode(content)
         except ValueError as error:
             raise RoutesError(f"not JSON: {error}") from None
-        faults = [
+        _require_none(
             f"{violation.pointer or '(top)'}: {violation.detail}"
-            for violation in violations(validator("routes.v1.json"), document)
-        ] or list(_contradictions(document, known_actions))
-        if faults:
-            raise RoutesError("\n".join(faults))
+            for violation in violations(validator(_SCHEMA), document)
+        )
+        _require_none(_missing(document, app_settings))
+        filled = _filled(document, app_settings)
+        _require_none(_contradictions(document, filled))
         return cls(
             tuple(
-                Route(route["queue"], frozenset(route["actions"]) if "actions" in route else None)
-                for route in document["routes"]
+                Route(
+                    route.get("name", route["queue"]),
+                    route["queue"],
+                    {name: Filter(route[name]) for name in VALUES if name in route},
+                )
+                for route in filled["routes"]
             ),
-            document["rejectedQueue"],
+            filled["rejectedQueue"],
         )
 
     @property
@@ -75,18 +106,80 @@ class Routes:
         return list(dict.fromkeys([*(route.queue for route in self.routes), self.rejected_queue]))
 
     def queues_for(self, event: dict[str, Any]) -> list[str]:
-        """The queues of all routes that want `event`, each once, in the order of the routes."""
+        """The queues of all routes that take `event`, each once, in the order of the routes."""
         return list(dict.fromkeys(route.queue for route in self.routes if route.takes(event)))
 
 
-def _contradictions(document: dict[str, Any], known_actions: Collection[str]) -> Iterable[str]:
-    """What the schema cannot say."""
-    for number, route in enumerate(document["routes"]):
-        if route["queue"] == document["rejectedQueue"]:
-            yield f"/routes/{number}/queue: is the rejectedQueue, which gets no events"
-        for place, action in enumerate(route.get("actions", ())):
-            if action not in known_actions:
+def _require_none(faults: Iterable[str]) -> None:
+    if lines := list(faults):
+        raise RoutesError("\n".join(lines))
+
+
+def _missing(part: Any, app_settings: Mapping[str, str], pointer: str = "") -> Iterator[str]:
+    """The app settings that `part` names and that are not there."""
+    if isinstance(part, str):
+        for name in _APP_SETTING.findall(part):
+            if not app_settings.get(name, "").strip():
+                yield f"{pointer}: {shown(part)} names the app setting {name}, which is not set"
+    for step, inner in _members(part):
+        yield from _missing(inner, app_settings, f"{pointer}/{step}")
+
+
+def _members(part: Any) -> Iterable[tuple[str | int, Any]]:
+    match part:
+        case dict():
+            return part.items()
+        case list():
+            return enumerate(part)
+    return ()
+
+
+def _filled(part: Any, app_settings: Mapping[str, str]) -> Any:
+    """`part` with the values of app settings in the place of their names."""
+    match part:
+        case str():
+            return _APP_SETTING.sub(lambda found: app_settings[found[1]].strip(), part)
+        case list():
+            return [_filled(item, app_settings) for item in part]
+        case dict():
+            return {name: _filled(value, app_settings) for name, value in part.items()}
+    return part
+
+
+def _contradictions(document: dict[str, Any], filled: dict[str, Any]) -> Iterator[str]:
+    """What the schema cannot say of `document`, whose app settings are put in in `filled`.
+
+    Quotes `document` alone: a setting could be a secret that was named by mistake.
+    """
+    rejected = filled["rejectedQueue"]
+    yield from _queue_fault("/rejectedQueue", document["rejectedQueue"], rejected)
+    names: dict[str, int] = {}
+    for number, (route, chosen) in enumerate(
+        zip(document["routes"], filled["routes"], strict=True)
+    ):
+        place = f"/routes/{number}"
+        yield from _queue_fault(f"{place}/queue", route["queue"], chosen["queue"])
+        if chosen["queue"] == rejected:
+            yield f"{place}/queue: is the rejectedQueue, which gets no events"
+        if "name" in route and (first := names.setdefault(route["name"], number)) != number:
+            yield f"{place}/name: {shown(route['name'])} is the name of /routes/{first} too"
+        for index, pattern in enumerate(chosen.get("actions", ())):
+            if not any(map(Filter([pattern.removeprefix("!")]).passes, event_actions())):
                 yield (
-                    f"/routes/{number}/actions/{place}: {shown(action)} is no action that raises "
-                    f"an event; these do: {', '.join(known_actions)}"
+                    f"{place}/actions/{index}: {shown(route['actions'][index])} matches no action "
+                    f"that raises an event; these do: {', '.join(event_actions())}"
                 )
+        if not any(map(Filter(chosen.get("actions", ())).passes, event_actions())):
+            yield f"{place}/actions: leave no action that raises an event"
+        for index, pattern in enumerate(chosen.get("registries", ())):
+            if pattern != pattern.lower():
+                yield (
+                    f"{place}/registries/{index}: {shown(route['registries'][index])} matches no "
+                    "login server, as these are in lower case"
+                )
+
+
+def _queue_fault(place: str, written: str, name: str) -> Iterator[str]:
+    rule = validator(_SCHEMA).document["$defs"]["queueName"]
+    if not re.search(rule["pattern"], name):
+        yield f"{place}: {shown(written)} stands for no valid {rule['title']}"

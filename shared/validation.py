@@ -123,9 +123,7 @@ def violations(validator: Validator, document: Any) -> list[Violation]:
 
 
 def _described(error: ValidationError) -> Iterable[Violation]:
-    place = "".join(
-        "/" + str(step).replace("~", "~0").replace("/", "~1") for step in error.absolute_path
-    )
+    place = "".join(f"/{_step(step)}" for step in error.absolute_path)
     wanted: Any = error.validator_value
     value: Any = error.instance
     title = error.schema.get("title") if isinstance(error.schema, dict) else None
@@ -139,11 +137,26 @@ def _described(error: ValidationError) -> Iterable[Violation]:
             detail = f"must have at most {wanted} characters, not {len(value)}"
         case "type" if wanted in ("object", "array") or not title:
             detail = f"must be of type {wanted}, not {shown(value)}"
-        case "type" | "pattern" | "format" | "minimum" | "maximum" if title:
+        case "type" | "pattern" | "format" | "minimum" | "maximum" | "anyOf" if title:
             detail = f"is not a valid {title}: {shown(value)}"
+        case "additionalProperties" if wanted is False and isinstance(error.schema, dict):
+            known = error.schema["properties"]
+            return [
+                Violation(f"{place}/{_step(name)}", f"is not known; known are: {', '.join(known)}")
+                for name in value.keys() - known.keys()
+            ]
+        case "minItems" | "minLength" if wanted == 1:
+            detail = "must not be empty"
+        case "uniqueItems":
+            detail = "must not say the same twice"
         case _:
             detail = clip(error.message, 200)
     return [Violation(place, detail)]
+
+
+def _step(name: str | int) -> str:
+    """One step of a JSON Pointer."""
+    return str(name).replace("~", "~0").replace("/", "~1")
 
 
 @dataclass(frozen=True, slots=True)

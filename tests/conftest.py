@@ -12,6 +12,7 @@ from azure.core.messaging import CloudEvent as AzureCloudEvent
 from azure.storage.queue import BinaryBase64DecodePolicy, QueueMessage
 from cloudevents.core.formats.json import JSONFormat
 
+from shared.connections import ConnectionString
 from shared.queues import connect
 from shared.validation import validator, violations
 from tools import processes
@@ -84,7 +85,9 @@ def read_back() -> Callable[[dict[str, Any]], None]:
 @pytest.fixture(scope="session")
 def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The connection string of an Azurite of the tests' own."""
-    with processes.azurite(processes.free_port(), tmp_path_factory.mktemp("azurite")) as child:
+    with processes.azurite(
+        processes.free_azurite_port(), tmp_path_factory.mktemp("azurite")
+    ) as child:
         yield child.address
 
 
@@ -93,7 +96,7 @@ class Storage:
 
     def __init__(self, connection: str) -> None:
         self.connection = connection
-        self.service = connect(connection)
+        self.service = connect(ConnectionString("AcrEventsStorage", connection))
 
     async def queues(self) -> list[str]:
         """The names of all queues."""

@@ -203,11 +203,10 @@ class Bench:
 
 def _environment(connection: str) -> dict[str, str]:
     """The environment of a subject: the app's settings at their defaults, no proxies."""
-    settings = ("ACR_REGISTRIES", "ACR_MAX_BODY_BYTES", "ACR_BUDGET_SECONDS")
     kept = {
         name: value
         for name, value in os.environ.items()
-        if name not in settings and not name.lower().endswith("_proxy")
+        if not name.startswith("ACR_") and not name.lower().endswith("_proxy")
     }
     return {**kept, CONNECTION: connection}
 

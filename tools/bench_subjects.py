@@ -63,7 +63,7 @@ async def send() -> AsyncIterator[Deliver]:
 
     road, delivery = ingest(), Delivery(_body(), None, None, datetime.now(UTC))
     prepared = road.prepare(road.read(delivery), delivery)
-    async with connect(os.environ[CONNECTION]) as service:
+    async with connect(road.settings.storage) as service:
         client = service.get_queue_client(
             prepared.queues[0], message_encode_policy=BinaryBase64EncodePolicy()
         )

@@ -29,19 +29,26 @@ from tools.processes import (
     bypass_proxies,
     connection_string,
     developers_app,
+    free_azurite_port,
     free_port,
     function_url,
 )
 from tools.processes import app as app_of_its_own
 
 if TYPE_CHECKING:
+    from shared.connections import Connection
     from shared.settings import Settings
 
 PORT = 7071  # Core Tools' own
 QUEUE_PORT = 10001  # Azurite's own
 
 # An empty setting counts as absent: with these, the app is the same in every environment.
-DEFAULTS = {"ACR_REGISTRIES": "", "ACR_MAX_BODY_BYTES": "", "ACR_BUDGET_SECONDS": ""}
+DEFAULTS = {
+    "ACR_REGISTRIES": "",
+    "ACR_MAX_BODY_BYTES": "",
+    "ACR_BUDGET_SECONDS": "",
+    "ACR_KEEP_UNROUTED": "",
+}
 
 console = Console()
 errors = Console(stderr=True)
@@ -94,20 +101,27 @@ def host(
     local_settings: Annotated[
         bool, typer.Option(help="Read local.settings.json, as Core Tools do.")
     ] = True,
+    folder: Annotated[
+        Path, typer.Option("--app", help="The app's folder.", exists=True, file_okay=False)
+    ] = ROOT,
 ) -> None:
-    """Serve the app in this folder, for local use only (no keys are checked)."""
+    """Serve a function app, this one or another, for local use only (no keys are checked)."""
     from tools import host as local_host
 
-    def ready(functions: list[local_host.HttpFunction]) -> None:
+    def ready(functions: list[local_host.Function]) -> None:
         errors.print("Local host, for development only: it checks no keys.", style="dim")
         for function in functions:
+            if isinstance(function, local_host.QueueFunction):
+                _say(errors, f"  {function.name}: queue {function.trigger.queue}")
+                continue
             methods = ",".join(sorted(function.methods))
             url = f"http://127.0.0.1:{port}{function.path}"
             _say(errors, f"  {function.name}: [{methods}] {url}")
 
     with _plainly():
         local_host.configure_logging()
-        asyncio.run(local_host.serve(ROOT, port, ready, local_settings=local_settings))
+        serving = local_host.serve(folder.resolve(), port, ready, local_settings=local_settings)
+        asyncio.run(serving)
 
 
 @app.command()
@@ -226,10 +240,10 @@ def replay(
     from tools.replay import Replay
 
     with _plainly():
-        settings = _settings(queue_port)
+        _settings(queue_port)
         allowed = os.environ.get("ACR_REGISTRIES") or "all"
         _say(errors, f"The registries that may deliver (ACR_REGISTRIES): {allowed}")
-        replaying = Replay(settings, queue=queue, hold=hold, dry_run=dry_run)
+        replaying = Replay(os.environ, queue=queue, hold=hold, dry_run=dry_run)
         with _progress() as progress:
             task = progress.add_task("Replaying", total=None)
             try:
@@ -261,7 +275,7 @@ def peek(
     """Show what lies on the queues, without taking it."""
     from tools import queue_table
 
-    async def show(connection: str) -> None:
+    async def show(connection: "Connection") -> None:
         queues = [seen async for seen in queue_table.peek(connection, queue)]
         if as_json:
             for message in (message for seen in queues for message in seen.messages):
@@ -275,7 +289,54 @@ def peek(
         console.print(grid if queues else "There is no queue yet.")
 
     with _plainly():
-        _run(show(_settings(queue_port).connection_string))
+        _run(show(_settings(queue_port).storage))
+
+
+routes_app = typer.Typer(help="What routes.json says.", no_args_is_help=True)
+app.add_typer(routes_app, name="routes")
+
+RoutesFile = Annotated[Path, typer.Option(help="The routes.", metavar="PATH")]
+
+
+@routes_app.command()
+def check(file: RoutesFile = ROOT / "routes.json") -> None:
+    """Check the file, and show what each route takes.
+
+    Exit status: 0 where the app can use it, else 1.
+    """
+    from tools import routes
+
+    with _plainly():
+        read_local_settings(ROOT)
+        checked = routes.load(os.environ, file)
+    console.print(routes.table(checked))
+    for action in routes.unwanted(checked):
+        _say(console, f"No route takes {action}.")
+
+
+@routes_app.command()
+def explain(
+    action: Annotated[str, typer.Argument(help="push, delete, …")],
+    reference: Annotated[str, typer.Argument(help="Repository, as in team-a/web:v1.")],
+    registry: Annotated[str | None, typer.Option(help="Login server.")] = None,
+    media_type: Annotated[str | None, typer.Option(help="Media type of the artifact.")] = None,
+    file: RoutesFile = ROOT / "routes.json",
+) -> None:
+    """Say which routes take an event, and which filter turns it away from the others.
+
+    Exit status: 0 where some route takes it, else 1.
+    """
+    from tools import routes
+
+    with _plainly():
+        read_local_settings(ROOT)
+        checked = routes.load(os.environ, file)
+        event = routes.event(action, routes.Pushed.parse(reference), registry, media_type)
+    _say(console, routes.seen(event))
+    console.print(routes.explanation(checked, event))
+    if not checked.queues_for(event):
+        _say(console, "No route takes it.")
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -309,22 +370,28 @@ def bench() -> None:
 
 def _settings(queue_port: int | None) -> "Settings":
     """The settings that the app itself would have here, but for a `queue_port` that is given."""
+    from shared import connections
     from shared.queues import check
-    from shared.settings import CONNECTIONS, Settings, SettingsError
+    from shared.settings import Settings
 
     read_local_settings(ROOT)
+    of_accounts = [
+        name
+        for name, value in os.environ.items()
+        if value and name.partition("__")[0] in connections.NAMES
+    ]
     if queue_port:
-        os.environ["AcrEventsStorage"] = connection_string(queue_port)
-    elif not any(os.environ.get(name) for name in CONNECTIONS):
+        for name in of_accounts:
+            del os.environ[name]
+    elif not of_accounts:
         _say(errors, f"No storage account is set: taking Azurite on port {QUEUE_PORT}.")
-        os.environ["AcrEventsStorage"] = connection_string(QUEUE_PORT)
+    if queue_port or not of_accounts:
+        os.environ["AcrEventsStorage"] = connection_string(queue_port or QUEUE_PORT)
     try:
         settings = Settings.read(os.environ)
-        check(settings.connection_string)
-    except SettingsError as error:
-        raise ToolError(str(error)) from None
+        check(settings.storage)
     except ValueError as error:
-        raise ToolError(f"{settings.connection}: {error}") from None
+        raise ToolError(str(error)) from None
     return settings
 
 
@@ -333,7 +400,10 @@ def _azurite_of_its_own() -> Iterator[Child]:
     """Azurite on a free port, with queues that go with it."""
     data = ROOT / ".azurite"
     data.mkdir(exist_ok=True)
-    with TemporaryDirectory(dir=data) as folder, azurite(free_port(), Path(folder)) as storage:
+    with (
+        TemporaryDirectory(dir=data) as folder,
+        azurite(free_azurite_port(), Path(folder)) as storage,
+    ):
         yield storage
 
 

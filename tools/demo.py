@@ -1,6 +1,7 @@
 """`make demo`: every kind of delivery, sent to the real app, and where it ended."""
 
 import json
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from shared.actions import actions
+from shared.connections import ConnectionString
+from shared.normalisation import to_event
+from shared.registries import Registry
 from shared.routing import Routes
 from tools import examples, queue_table
 from tools.deliveries import post
@@ -29,21 +33,20 @@ class Step:
 
 def steps() -> list[Step]:
     """The documented delivery of every action, and a bad one."""
-    raising = [name for name, action in actions().items() if action.type]
-    routes = Routes.load(raising)
-    good = [
-        Step(
-            action,
-            examples.documented(action),
-            202 if action in raising else 200,
-            routes.queues_for({"data": {"action": action}}) if action in raising else [],
-        )
-        for action in examples.actions()
-    ]
+    routes = Routes.load(os.environ)
+    good = [_good(routes, examples.documented(action)) for action in examples.actions()]
     bad = examples.documented("push")
     bad["target"]["digest"] = "latest"
     del bad["request"]
     return [*good, Step("push, bad", bad, 422, [routes.rejected_queue])]
+
+
+def _good(routes: Routes, delivery: dict[str, Any]) -> Step:
+    action = actions()[delivery["action"]]
+    if action.type is None:
+        return Step(action.name, delivery, 200, [])
+    event = to_event(delivery, action, Registry(REGISTRY))
+    return Step(action.name, delivery, 202, routes.queues_for(event))
 
 
 async def run(url: str, connection: str, console: Console) -> None:
@@ -62,7 +65,8 @@ async def run(url: str, connection: str, console: Console) -> None:
                 faults.append(f"{step.name}: answered {outcome.status}, not {step.status}")
     console.print(sent)
 
-    found = {queue.name: queue async for queue in queue_table.peek(connection)}
+    account = ConnectionString("AcrEventsStorage", connection)
+    found = {queue.name: queue async for queue in queue_table.peek(account)}
     grid = queue_table.table()
     for queue in found.values():
         queue_table.add(grid, queue)

@@ -40,10 +40,17 @@ def read_local_settings(root: Path) -> None:
 
 def route_prefix(root: Path) -> str:
     """The first part of every function's path, without slashes: `api` but for host.json."""
+    return str(host_extension(root, "http").get("routePrefix", "api")).strip("/")
+
+
+def host_extension(root: Path, name: str) -> dict[str, Any]:
+    """The options of one extension in host.json. Raises ToolError."""
     file = root / "host.json"
     with _as_expected(file):
-        http = read_json(file).get("extensions", {}).get("http", {})
-        return str(http.get("routePrefix", "api")).strip("/")
+        options = read_json(file).get("extensions", {}).get(name, {})
+        if not isinstance(options, dict):
+            raise TypeError(f"extensions.{name} must be an object")
+        return options
 
 
 def function_json(folder: Path) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """A local host for the function app, for development and tests.
 
-Serves every function folder as Azure would: HTTP by aiohttp, the functions loaded and run by
-Microsoft's own runtime for this programming model, `azure-functions-runtime-v1`, so that what
-passes here loads and answers the same there. It checks no keys and must not face a network.
+Serves every function folder as Azure would: HTTP by aiohttp, queues by tools/queue_trigger.py, the
+functions loaded and run by Microsoft's own runtime for this programming model,
+`azure-functions-runtime-v1`, so that what passes here loads and answers the same there.
+It checks no keys and must not face a network.
 """
 
 import asyncio
@@ -12,8 +13,9 @@ import secrets
 import signal
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -28,6 +30,7 @@ from tools.function_app import (
     http_path,
     read_local_settings,
 )
+from tools.queue_trigger import QueueTrigger, queue_trigger
 
 _MAX_BODY_BYTES = 100 * 1024 * 1024  # the platform's own limit
 _ALL_METHODS = ("get", "post", "put", "patch", "delete", "head", "options")
@@ -65,9 +68,22 @@ class HttpFunction:
     methods: frozenset[str]
 
 
+@dataclass(frozen=True)
+class QueueFunction:
+    """A function with a queue trigger: its name, trigger parameter and trigger."""
+
+    name: str
+    parameter: str
+    trigger: QueueTrigger
+
+
+Function = HttpFunction | QueueFunction
+
+
 def _look_here_last(root: Path) -> None:
     """As in Azure: the app's folder is the last place where modules are looked for."""
-    sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != root]
+    not_azures = {root, Path.cwd()}
+    sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() not in not_azures]
     sys.path.append(str(root))
 
 
@@ -75,7 +91,7 @@ def _function_folders(root: Path) -> list[Path]:
     return sorted(file.parent for file in root.glob("*/function.json"))
 
 
-async def load(root: Path) -> list[HttpFunction]:
+async def load(root: Path) -> list[Function]:
     """Loads every function of the app in `root`. Raises ToolError where one cannot be."""
     _look_here_last(root)
     init = SimpleNamespace(worker_init_request=SimpleNamespace(capabilities={}))
@@ -88,7 +104,7 @@ async def load(root: Path) -> list[HttpFunction]:
     return [await _load_function(root, folder) for folder in folders]
 
 
-async def _load_function(root: Path, folder: Path) -> HttpFunction:
+async def _load_function(root: Path, folder: Path) -> Function:
     declared = function_json(folder)
     bindings = {
         binding["name"]: SimpleNamespace(
@@ -114,7 +130,10 @@ async def _load_function(root: Path, folder: Path) -> HttpFunction:
             methods = frozenset(m.upper() for m in binding.get("methods", _ALL_METHODS))
             path = http_path(root, folder)
             return HttpFunction(folder.name, binding["name"], path, methods)
-    raise ToolError(f"{folder.name}: this host knows HTTP triggers only.")
+        if binding["type"] == "queueTrigger":
+            trigger = queue_trigger(root, folder, binding)
+            return QueueFunction(folder.name, binding["name"], trigger)
+    raise ToolError(f"{folder.name}: this host knows HTTP and queue triggers only.")
 
 
 def configure_logging() -> None:
@@ -122,9 +141,11 @@ def configure_logging() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     # The runtime's own log: what fails there is reported here.
     logging.getLogger("azure.functions").setLevel(logging.CRITICAL)
+    # The SDK, which this host uses too, tells of every request.
+    logging.getLogger("azure.core.pipeline.policies").setLevel(logging.WARNING)
 
 
-def web_app(functions: list[HttpFunction]) -> web.Application:
+def web_app(functions: Iterable[HttpFunction]) -> web.Application:
     """An aiohttp application that hands requests to `functions`."""
     # Routes are matched without regard to case, and a wrong method is a 404, both as in Azure.
     routes = {
@@ -137,14 +158,14 @@ def web_app(functions: list[HttpFunction]) -> web.Application:
         function = routes.get((request.method, request.path.rstrip("/").lower()))
         if function is None:
             return web.Response(status=404)
-        return await _invoke(function, request)
+        return await _answer(function, request)
 
     app = web.Application(client_max_size=_MAX_BODY_BYTES)
     app.router.add_route("*", "/{path:.*}", serve)
     return app
 
 
-async def _invoke(function: HttpFunction, request: web.Request) -> web.Response:
+async def _answer(function: HttpFunction, request: web.Request) -> web.Response:
     def text(value: str) -> Datum:
         return Datum(value, "string")
 
@@ -158,16 +179,14 @@ async def _invoke(function: HttpFunction, request: web.Request) -> web.Response:
         "params": {},
         "body": Datum(await request.read(), "bytes"),
     }
-    ok, result, _, error, trace = await invocation_request_native(
-        str(uuid.uuid4()),
-        function.name,
-        [(function.parameter, Datum(http, "http"))],
+    ok, result = await _invoke(
+        function,
+        Datum(http, "http"),
         {},
         trace_parent=_trace_parent(request.headers.get("traceparent", "")),
         trace_state=request.headers.get("tracestate", ""),
     )
     if not ok or result is None:
-        log.error("%s failed: %s\n%s", function.name, error, trace)
         return web.Response(status=500)
     if result.type != "http":
         return web.Response(text=str(result.value))
@@ -176,6 +195,23 @@ async def _invoke(function: HttpFunction, request: web.Request) -> web.Response:
         headers={name: value.value for name, value in result.value["headers"].items()},
         body=result.value["body"].value,
     )
+
+
+async def _invoke(
+    function: Function, given: Datum, metadata: dict[str, Datum], **trace: str
+) -> tuple[bool, Datum | None]:
+    """Whether `function` ended without an exception, and what it returned."""
+    ok, result, _, error, where = await invocation_request_native(
+        str(uuid.uuid4()), function.name, [(function.parameter, given)], metadata, **trace
+    )
+    if not ok:
+        log.error("%s failed: %s\n%s", function.name, error, where)
+    return ok, result
+
+
+async def _take(function: QueueFunction, message: Datum, metadata: dict[str, Datum]) -> bool:
+    ok, _ = await _invoke(function, message, metadata)
+    return ok
 
 
 def _trace_parent(header: str) -> str:
@@ -188,7 +224,7 @@ def _trace_parent(header: str) -> str:
 async def serve(
     root: Path,
     port: int,
-    ready: Callable[[list[HttpFunction]], None],
+    ready: Callable[[list[Function]], None],
     *,
     local_settings: bool = True,
 ) -> None:
@@ -197,7 +233,8 @@ async def serve(
         read_local_settings(root)
     functions = await load(root)
     # A body is handed on as it came: the platform does not decompress either.
-    runner = web.AppRunner(web_app(functions), access_log=None, auto_decompress=False)
+    over_http = web_app(one for one in functions if isinstance(one, HttpFunction))
+    runner = web.AppRunner(over_http, access_log=None, auto_decompress=False)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", port).start()
@@ -209,8 +246,16 @@ async def serve(
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    feeding = [
+        asyncio.create_task(one.trigger.run(partial(_take, one)))
+        for one in functions
+        if isinstance(one, QueueFunction)
+    ]
     ready(functions)
     await stop.wait()
+    for task in feeding:
+        task.cancel()
+    await asyncio.gather(*feeding, return_exceptions=True)
     await runner.cleanup()
     # The app's connections die with the process, as they do in Azure; asyncio need not warn.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)

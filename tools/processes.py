@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ACCOUNT = "devstoreaccount1"
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
-_AZURITE = ROOT / "node_modules" / "azurite" / "dist" / "src" / "queue" / "main.js"
+_AZURITE = ROOT / "node_modules" / "azurite" / "dist" / "src" / "azurite.js"
 _START_SECONDS = 60
 _STOP_SECONDS = 20
 
@@ -47,10 +47,14 @@ class Child:
 
 
 def connection_string(port: int) -> str:
-    """The connection string of an Azurite whose queue service listens on `port`."""
+    """The connection string of an Azurite whose queue service listens on `port`.
+
+    Its tables are on the next one, as they are where nobody chooses ports.
+    """
     return (
         f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={KEY};"
         f"QueueEndpoint=http://127.0.0.1:{port}/{ACCOUNT};"
+        f"TableEndpoint=http://127.0.0.1:{port + 1}/{ACCOUNT};"
     )
 
 
@@ -65,6 +69,16 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
+def free_azurite_port() -> int:
+    """A port for Azurite's queues; its neighbours, for blobs and tables, are free as well."""
+    while True:
+        port = free_port()
+        with suppress(OSError), ExitStack() as stack:
+            for each in (port - 1, port, port + 1):
+                stack.enter_context(socket.create_server(("127.0.0.1", each)))
+            return port
+
+
 def bypass_proxies() -> None:
     """Lets no proxy that the environment names come between us and this machine."""
     for name in ("NO_PROXY", "no_proxy"):
@@ -72,33 +86,41 @@ def bypass_proxies() -> None:
 
 
 @contextmanager
-def azurite(port: int, data: Path) -> Iterator[Child]:
-    """Runs Azurite's queue service on `port`; its address is its connection string.
+def azurite(port: int, data: Path, options: Sequence[str] = ()) -> Iterator[Child]:
+    """Runs Azurite, its queues on `port`, its tables on the next one, which must be free too.
 
-    Queues are kept in the folder `data`. (Azurite can keep them in memory, but then stops answering
-    at its first clean-up, a minute after its start.) Raises ToolError where it is not installed or
-    does not start.
+    Its address is its connection string. All is kept in the folder `data`. (Azurite can keep it in
+    memory, but then stops answering at its first clean-up, a minute after its start.) `options` are
+    its own. Raises ToolError where it is not installed or does not start.
     """
     node = shutil.which("node")
     if node is None or not _AZURITE.exists():
         raise ToolError("Azurite is not installed: run `make install` (it needs Node.js and npm).")
     data.mkdir(parents=True, exist_ok=True)
-    command = [node, str(_AZURITE), "--queuePort", str(port), "--location", str(data)]
+    command = [node, str(_AZURITE), "--location", str(data), "--queuePort", str(port)]
+    command += ["--blobPort", str(port - 1), "--tablePort", str(port + 1), *options]
     # The SDK speaks a newer version of the protocol than Azurite knows by name.
     command += ["--skipApiVersionCheck", "--silent", "--disableTelemetry"]
     address = connection_string(port)
-    with _child("Azurite", address, command, port, "QUEUE_PORT", lambda: _listens(port)) as child:
+
+    def ready() -> bool:
+        return _listens(port) and _listens(port + 1)
+
+    with _child("Azurite", address, command, port, "QUEUE_PORT", ready) as child:
         yield child
 
 
 @contextmanager
-def app(port: int, settings: Mapping[str, str], *, quiet: bool = False) -> Iterator[Child]:
-    """Serves the app on `port` with the host in tools/; its address is its function's URL.
+def app(
+    port: int, settings: Mapping[str, str], *, quiet: bool = False, folder: Path = ROOT
+) -> Iterator[Child]:
+    """Serves the app in `folder` on `port` with the host in tools/.
 
-    `settings` win over the environment; local.settings.json is not read. Raises ToolError where it
-    does not start.
+    Its address is its function's URL. `settings` win over the environment; local.settings.json is
+    not read. Raises ToolError where it does not start.
     """
     command = [sys.executable, "-m", "tools", "host", "--port", str(port), "--no-local-settings"]
+    command += ["--app", str(folder)]
     with _app(port, command, settings, quiet=quiet) as child:
         yield child
 

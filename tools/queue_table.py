@@ -9,6 +9,7 @@ from azure.core.exceptions import AzureError
 from rich.markup import escape
 from rich.table import Table
 
+from shared.connections import Connection
 from shared.parsing import decode
 from shared.queues import connect
 from shared.text import clip
@@ -26,12 +27,12 @@ class Queue:
     messages: list[Any]
 
 
-async def peek(connection_string: str, name: str | None = None) -> AsyncIterator[Queue]:
+async def peek(connection: Connection, name: str | None = None) -> AsyncIterator[Queue]:
     """The queue `name`, or every queue of the account, without taking a message.
 
     Raises ToolError where Storage does not answer.
     """
-    async with connect(connection_string) as service:
+    async with connect(connection) as service:
         try:
             names = [name] if name else [queue.name async for queue in service.list_queues()]
             for each in sorted(filter(None, names)):

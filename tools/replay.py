@@ -4,7 +4,7 @@ import asyncio
 import json
 from base64 import b64decode
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -19,7 +19,7 @@ from shared.limits import MAX_MESSAGE_BYTES
 from shared.problems import Problem
 from shared.queues import connect
 from shared.routing import RoutesError
-from shared.settings import Settings, SettingsError
+from shared.settings import SettingsError
 from shared.validation import validator, violations
 from tools.function_app import ToolError
 
@@ -67,7 +67,7 @@ class Replay:
 
     def __init__(
         self,
-        settings: Settings,
+        environment: Mapping[str, str],
         *,
         queue: str | None = None,
         hold: int = HOLD,
@@ -76,10 +76,10 @@ class Replay:
         """Raises ToolError where settings or routes cannot be used."""
         self.summary = Summary()
         try:
-            self._ingest = Ingest.from_settings(settings)
+            # What is kept already stays kept, whatever the app does with an event nobody takes.
+            self._ingest = Ingest.from_environment({**environment, "ACR_KEEP_UNROUTED": "true"})
         except (RoutesError, SettingsError) as error:
             raise ToolError(str(error)) from None
-        self._settings = settings
         self._is_named = queue is not None
         self._queue = queue or self._ingest.routes.rejected_queue
         self._hold = hold
@@ -95,7 +95,7 @@ class Replay:
         `started` is told how many that will be, `advanced` is called after each. Raises ToolError
         where Storage does not answer; `summary` tells what was done until then.
         """
-        async with connect(self._settings.connection_string) as service:
+        async with connect(self._ingest.settings.storage) as service:
             client = service.get_queue_client(
                 self._queue, message_encode_policy=BinaryBase64EncodePolicy()
             )
@@ -176,7 +176,7 @@ class Replay:
             return problem.kind.reason
         if self._dry_run:
             return None
-        deadline = asyncio.get_running_loop().time() + self._settings.budget_seconds
+        deadline = asyncio.get_running_loop().time() + self._ingest.settings.budget_seconds
         if await self._ingest.enqueue(prepared.queues, prepared.message, deadline, None):
             return UNAVAILABLE
         await client.delete_message(message)

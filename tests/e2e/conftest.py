@@ -1,8 +1,11 @@
 """The app as it is served: HTTP, the local host, Microsoft's runtime."""
 
+import json
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -38,3 +41,17 @@ def app(tmp_path: Path) -> Path:
         else:
             shutil.copy(source, target)
     return tmp_path
+
+
+@pytest.fixture
+def serve(app: Path, azurite: str) -> Iterator[Callable[..., str]]:
+    """Serves a copy of the app with routes of the test's own; gives the function's URL."""
+    with ExitStack() as stack:
+
+        def start(routes: dict[str, Any], **settings: str) -> str:
+            (app / "routes.json").write_text(json.dumps(routes))
+            environment = {"AcrEventsStorage": azurite, "ACR_REGISTRIES": "", **settings}
+            port = processes.free_port()
+            return stack.enter_context(processes.app(port, environment, folder=app)).address
+
+        yield start

@@ -13,7 +13,6 @@ from tools import processes
 
 Example = Callable[..., dict[str, Any]]
 RECORD = validator("rejected.v1.json")
-RAISING = [name for name, action in actions().items() if action.type]
 PROBLEM = "application/problem+json"
 
 

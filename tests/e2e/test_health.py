@@ -16,7 +16,7 @@ import pytest
 from shared.health import REUSE, WAIT, Health
 from shared.ingest import Ingest
 from shared.routing import RoutesError
-from shared.settings import Settings, SettingsError
+from shared.settings import SettingsError
 from tools import processes
 
 QUEUES = ["acr-push", "acr-delete", "acr-chart-push", "acr-chart-delete", "acr-quarantine",
@@ -24,7 +24,7 @@ QUEUES = ["acr-push", "acr-delete", "acr-chart-push", "acr-chart-delete", "acr-q
 
 
 def _app(connection: str) -> Ingest:
-    return Ingest.from_settings(Settings.read({"AcrEventsStorage": connection}))
+    return Ingest.from_environment({"AcrEventsStorage": connection})
 
 
 async def test_anyone_may_ask_and_a_sound_app_says_200_with_every_check(

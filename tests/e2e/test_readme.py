@@ -16,12 +16,12 @@ from azure_functions_runtime_v1 import function_load_request, worker_init_reques
 from azure_functions_runtime_v1.bindings.datumdef import Datum
 from azure_functions_runtime_v1.native_invocation import invocation_request_native
 
+from shared import connections
 from shared.actions import actions
 from shared.log import DELIVERY, LOST
 from shared.normalisation import to_event
 from shared.problems import Kind
 from shared.registries import AllowList
-from shared.routing import Routes
 from tools import examples, host, processes
 
 README = (processes.ROOT / "README.md").read_text()
@@ -58,12 +58,28 @@ def test_the_event_shown_is_the_one_emitted() -> None:
     assert to_event(delivery, actions()["push"], registry, shown["traceparent"]) == shown
 
 
-def test_the_routes_shown_can_be_used() -> None:
-    raising = [name for name, action in actions().items() if action.type]
-    assert (
-        Routes.parse(_block("json", "rejectedQueue").encode(), raising).rejected_queue
-        == "acr-rejected"
-    )
+def test_the_routes_shown_can_be_used_and_the_tools_say_of_them_what_is_shown(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "routes.json").write_text(_block("json", "rejectedQueue"))
+    session = re.split(r"^\$ \.venv/bin/python ", _block("console", "routes check"), flags=re.M)
+    for command, _, shown in (part.partition("\n") for part in session if part):
+        result = subprocess.run(
+            [sys.executable, *shlex.split(command), "--file", str(tmp_path / "routes.json")],
+            cwd=processes.ROOT,
+            env={
+                "PATH": os.environ["PATH"],
+                "COLUMNS": "80",
+                "NO_COLOR": "1",
+                "InventoryQueue": "inventory",
+            },
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        assert [line.rstrip() for line in result.stdout.splitlines()] == shown.splitlines()
+    assert len(session) == 3
 
 
 @pytest.mark.parametrize("asks", ["/api/AcrWebhook", "/api/health"])
@@ -90,8 +106,13 @@ def test_the_queries_look_for_what_the_log_writes() -> None:
 
 
 def test_every_setting_that_is_read_is_in_the_table() -> None:
-    source = (processes.ROOT / "shared" / "settings.py").read_text()
-    read = set(re.findall(r'"(Acr\w+|AzureWebJobsStorage|ACR_\w+)"', source))
+    settings = (processes.ROOT / "shared" / "settings.py").read_text()
+    read = {*re.findall(r'"(ACR_\w+)"', settings), *connections.NAMES}
+    source = (processes.ROOT / "shared" / "connections.py").read_text()
+    # That of an account's name is told beside the host's connection, where it is usual.
+    read |= {f"{connections.NAMES[0]}{part}" for part in re.findall(r"\{name\}(__\w+)", source)}
+    read -= {"AcrEventsStorage__accountName"}
+    assert "`AzureWebJobsStorage__accountName`" in README
     section = README[README.index("\n## Settings\n") : README.index("\n## Routes\n")]
     table = set(re.findall(r"^\| `(\w+)` \| ", section, re.MULTILINE))
     assert table == read | {"FUNCTIONS_WORKER_RUNTIME"}

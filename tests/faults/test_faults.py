@@ -13,7 +13,6 @@ from shared.answers import Answer
 from shared.ingest import Delivery, Ingest
 from shared.log import DELIVERY, LOST
 from shared.rejected import body_bytes
-from shared.settings import Settings
 
 BUDGET = 4.0
 GRACE = 0.5
@@ -24,7 +23,7 @@ Example = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 async def ingest(proxy: Any) -> AsyncIterator[Ingest]:
-    ingest = Ingest.from_settings(Settings.read({"AcrEventsStorage": proxy.connection}))
+    ingest = Ingest.from_environment({"AcrEventsStorage": proxy.connection})
     yield ingest
     await ingest.queues.close()
 

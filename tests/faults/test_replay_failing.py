@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from shared.ingest import Delivery, Ingest
-from shared.settings import Settings
 from tools import processes
 
 MANY = 40
@@ -20,7 +19,7 @@ MANY = 40
 
 async def _reject(connection: str, bodies: list[dict[str, Any]]) -> None:
     strict = {"AcrEventsStorage": connection, "ACR_REGISTRIES": "other.azurecr.io"}
-    ingest = Ingest.from_settings(Settings.read(strict))
+    ingest = Ingest.from_environment(strict)
     for body in bodies:
         raw = json.dumps(body).encode()
         await ingest.receive(Delivery(raw, None, None, datetime.now(UTC)))

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from shared.ingest import Delivery, Ingest
-from shared.settings import Settings
 from tools import processes
 
 HOLD = 2
@@ -21,7 +20,7 @@ PASSING, STAYING = 24, 8
 
 async def _reject(connection: str, bodies: list[dict[str, Any]]) -> None:
     strict = {"AcrEventsStorage": connection, "ACR_REGISTRIES": "other.azurecr.io"}
-    ingest = Ingest.from_settings(Settings.read(strict))
+    ingest = Ingest.from_environment(strict)
     await asyncio.gather(
         *(
             ingest.receive(Delivery(json.dumps(body).encode(), None, None, datetime.now(UTC)))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from shared.connections import ConnectionString
 from shared.limits import MAX_MESSAGE_BYTES
 from shared.queues import Queues, StorageUnavailable
 from tools import processes
@@ -14,7 +15,7 @@ from tools import processes
 
 @pytest.fixture
 async def queues(storage: Any) -> AsyncIterator[Queues]:
-    queues = Queues(storage.connection)
+    queues = Queues(ConnectionString("AcrEventsStorage", storage.connection))
     yield queues
     await queues.close()
 
@@ -75,7 +76,7 @@ async def test_all_requests_share_one_client_a_queue(
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning", "ignore:Unclosed:ResourceWarning")
 def test_on_another_event_loop_the_clients_are_made_anew(azurite: str) -> None:
-    queues = Queues(azurite)
+    queues = Queues(ConnectionString("AcrEventsStorage", azurite))
 
     async def use(content: bytes) -> None:
         await queues.send("two-loops", content, _soon())
@@ -90,7 +91,9 @@ def test_on_another_event_loop_the_clients_are_made_anew(azurite: str) -> None:
 
 
 async def test_storage_that_refuses_connections_is_an_error_before_the_deadline() -> None:
-    queues = Queues(processes.connection_string(processes.free_port()))
+    queues = Queues(
+        ConnectionString("AcrEventsStorage", processes.connection_string(processes.free_port()))
+    )
     deadline = _soon(1)
     with pytest.raises(StorageUnavailable, match="acr-push: Storage cannot be reached"):
         await queues.send("acr-push", b"x", deadline)
@@ -101,7 +104,8 @@ async def test_storage_that_refuses_connections_is_an_error_before_the_deadline(
 async def test_a_key_that_is_not_the_accounts_is_an_error_that_does_not_show_it(
     azurite: str,
 ) -> None:
-    queues = Queues(azurite.replace(processes.KEY, "bm90LXRoZS1rZXk="))
+    wrong = azurite.replace(processes.KEY, "bm90LXRoZS1rZXk=")
+    queues = Queues(ConnectionString("AcrEventsStorage", wrong))
     with pytest.raises(StorageUnavailable) as caught:
         await queues.send("acr-push", b"x", _soon(30))
     assert str(caught.value) == "acr-push: Storage answered 403 AuthenticationFailed"
@@ -118,7 +122,7 @@ async def test_a_proxy_is_used_only_where_the_environment_names_one(
         monkeypatch.setenv("http_proxy", proxy)
         monkeypatch.setenv("no_proxy", "")
         monkeypatch.setenv("NO_PROXY", "")
-    queues = Queues(azurite)
+    queues = Queues(ConnectionString("AcrEventsStorage", azurite))
     if proxy:
         with pytest.raises(StorageUnavailable):
             await queues.send("acr-push", b"x", _soon(0.5))

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from shared.ingest import Delivery, Ingest
-from shared.settings import Settings
 from shared.validation import validator, violations
 from tools import processes
 
@@ -39,8 +38,7 @@ def _replay(connection: str, *arguments: str, **settings: str) -> subprocess.Com
 
 async def _reject(connection: str, *bodies: bytes | dict[str, Any], **settings: str) -> None:
     """Lets the app refuse `bodies`, under settings or schemas that are not today's."""
-    read = Settings.read({"AcrEventsStorage": connection, **settings})
-    ingest = Ingest.from_settings(read)
+    ingest = Ingest.from_environment({"AcrEventsStorage": connection, **settings})
     for body in bodies:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         answer = await ingest.receive(Delivery(raw, None, None, datetime.now(UTC)))
@@ -125,8 +123,7 @@ async def test_max_is_kept_to(storage: Any, example: Example) -> None:
 async def test_the_url_s_registry_and_the_trace_are_replayed_too(
     storage: Any, example: Example
 ) -> None:
-    read = Settings.read({"AcrEventsStorage": storage.connection, **STRICT})
-    ingest = Ingest.from_settings(read)
+    ingest = Ingest.from_environment({"AcrEventsStorage": storage.connection, **STRICT})
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     body = json.dumps(example("chart_push")).encode()
     await ingest.receive(Delivery(body, "contoso.azurecr.io", trace, datetime.now(UTC)))
@@ -188,8 +185,9 @@ async def test_a_long_list_of_violations_gives_way_to_the_body(
     storage: Any, example: Example
 ) -> None:
     body = example("push", future="x" * 47_000)
-    read = Settings.read({"AcrEventsStorage": storage.connection, "ACR_MAX_BODY_BYTES": "1024"})
-    ingest = Ingest.from_settings(read)
+    ingest = Ingest.from_environment(
+        {"AcrEventsStorage": storage.connection, "ACR_MAX_BODY_BYTES": "1024"}
+    )
     raw = {**body, "actor": 1, "source": 1, "timestamp": 1, "id": 1}
     for name in ("url", "name", "version", "tag", "size", "length", "mediaType"):
         raw["target"][name] = ["wrong"]
@@ -205,8 +203,7 @@ async def test_a_long_list_of_violations_gives_way_to_the_body(
 async def test_a_registry_parameter_is_never_replayed_cut(storage: Any, example: Example) -> None:
     registry = "mycompanyproductionregistryofeverything.azurecr.io"
     body = json.dumps(example("chart_push", future="x" * 48_200)).encode()
-    read = Settings.read({"AcrEventsStorage": storage.connection})
-    ingest = Ingest.from_settings(read)
+    ingest = Ingest.from_environment({"AcrEventsStorage": storage.connection})
     await ingest.receive(Delivery(body, registry, None, datetime.now(UTC)))
     await ingest.queues.close()
     _replay(storage.connection, ACR_MAX_BODY_BYTES="49152")

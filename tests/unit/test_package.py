@@ -2,6 +2,8 @@
 
 import ast
 import json
+import os
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -12,7 +14,9 @@ ROOT = Path(__file__).parent.parent.parent
 FUNCTIONS = sorted(file.parent.name for file in ROOT.glob("*/function.json"))
 DEPLOYED = [file for folder in ("shared", *FUNCTIONS) for file in ROOT.glob(f"{folder}/**/*.py")]
 # What requirements.txt brings: each named there, or brought by an extra named there (aiohttp).
-PACKAGES = {"azure.functions", "azure.core", "azure.storage", "jsonschema", "aiohttp"}
+PACKAGES = {
+    "azure.functions", "azure.core", "azure.identity", "azure.storage", "jsonschema", "aiohttp",
+}  # fmt: skip
 
 
 def _imports(file: Path) -> set[str]:
@@ -37,8 +41,9 @@ def test_what_is_deployed_imports_only_what_is_deployed(file: Path) -> None:
     assert not foreign
 
 
-PURE = ["actions", "answers", "compilation", "normalisation", "parsing", "problems", "registries",
-        "rejected", "routing", "text", "timestamps", "validation"]  # fmt: skip
+PURE = ["actions", "answers", "compilation", "connections", "filters", "normalisation", "parsing",
+        "problems", "registries", "rejected", "routing", "text", "timestamps",
+        "validation"]  # fmt: skip
 
 
 @pytest.mark.parametrize("module", PURE)
@@ -48,6 +53,16 @@ def test_the_pure_core_knows_no_clock_no_environment_and_no_network(module: str)
     assert not _imports(file) & impure
     assert not {name for name in _imports(file) if name.startswith("azure")}
     assert "now(" not in file.read_text()
+
+
+def test_azure_identity_is_loaded_only_where_an_identity_is_set() -> None:
+    code = "import sys, AcrWebhook; print('azure.identity' in sys.modules)"
+    environment = {"PATH": os.environ["PATH"], "AcrEventsStorage": "UseDevelopmentStorage=true"}
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    assert result.stdout == "False\n"
 
 
 def test_one_module_alone_talks_to_storage() -> None:

@@ -1,5 +1,6 @@
 import pytest
 
+from shared.connections import ConnectionString, Identity
 from shared.ingest import Ingest
 from shared.settings import Settings, SettingsError
 
@@ -8,11 +9,67 @@ SECRET = "c2VjcmV0LWtleQ"  # noqa: S105 (nobody's)
 
 
 def test_the_connection_is_the_events_own_or_else_the_hosts() -> None:
-    assert Settings.read(STORAGE).connection_string == "UseDevelopmentStorage=true"
+    of_host = ConnectionString("AzureWebJobsStorage", "UseDevelopmentStorage=true")
+    assert Settings.read(STORAGE).storage == of_host
     both = {**STORAGE, "AcrEventsStorage": "AccountName=a"}
-    assert Settings.read(both).connection_string == "AccountName=a"
+    assert Settings.read(both).storage == ConnectionString("AcrEventsStorage", "AccountName=a")
     empty = {**STORAGE, "AcrEventsStorage": " "}
-    assert Settings.read(empty).connection_string == "UseDevelopmentStorage=true"
+    assert Settings.read(empty).storage == of_host
+
+
+QUEUES = "https://contoso.queue.core.windows.net"
+
+
+@pytest.mark.parametrize(
+    ("environment", "identity"),
+    [
+        (
+            {"AcrEventsStorage__queueServiceUri": QUEUES},
+            Identity("AcrEventsStorage", QUEUES, managed=False, client_id=None),
+        ),
+        (
+            {
+                "AcrEventsStorage__queueServiceUri": QUEUES,
+                "AcrEventsStorage__credential": "managedidentity",
+            },
+            Identity("AcrEventsStorage", QUEUES, managed=True, client_id=None),
+        ),
+        (
+            {
+                "AcrEventsStorage__queueServiceUri": QUEUES,
+                "AcrEventsStorage__credential": "managedIdentity",
+                "AcrEventsStorage__clientId": "8a0b",
+            },
+            Identity("AcrEventsStorage", QUEUES, managed=True, client_id="8a0b"),
+        ),
+        (
+            {
+                "AzureWebJobsStorage__accountName": "contoso",
+                "AzureWebJobsStorage__credential": "managedidentity",
+            },
+            Identity("AzureWebJobsStorage", QUEUES, managed=True, client_id=None),
+        ),
+        (
+            {**STORAGE, "AcrEventsStorage__queueServiceUri": QUEUES},
+            Identity("AcrEventsStorage", QUEUES, managed=False, client_id=None),
+        ),
+    ],
+)
+def test_the_settings_of_an_identity_are_those_of_functions_bindings(
+    environment: dict[str, str], identity: Identity
+) -> None:
+    assert Settings.read(environment).storage == identity
+
+
+def test_a_connection_string_is_in_no_repr() -> None:
+    read = Settings.read({"AcrEventsStorage": f"AccountKey={SECRET}"})
+    assert SECRET not in repr(read)
+
+
+def test_events_that_no_route_takes_are_kept_only_where_that_is_asked_for() -> None:
+    assert Settings.read(STORAGE).keep_unrouted is False
+    assert Settings.read({**STORAGE, "ACR_KEEP_UNROUTED": "false"}).keep_unrouted is False
+    assert Settings.read({**STORAGE, "ACR_KEEP_UNROUTED": "True"}).keep_unrouted is True
 
 
 def test_defaults_are_32_kib_and_four_seconds() -> None:
@@ -38,6 +95,31 @@ def test_limits_can_be_set() -> None:
         ({**STORAGE, "ACR_MAX_BODY_BYTES": "10"}, "ACR_MAX_BODY_BYTES must be"),
         ({**STORAGE, "ACR_BUDGET_SECONDS": "nan"}, "ACR_BUDGET_SECONDS must be a number from 0.5"),
         ({**STORAGE, "ACR_BUDGET_SECONDS": "0"}, "ACR_BUDGET_SECONDS must be"),
+        ({**STORAGE, "ACR_KEEP_UNROUTED": "yes"}, "ACR_KEEP_UNROUTED must be true or false"),
+        (
+            {"AcrEventsStorage__queueServiceUri": "http://a.queue.core.windows.net"},
+            "AcrEventsStorage__queueServiceUri must lead to the account's queues by https",
+        ),
+        (
+            {"AcrEventsStorage__queueServiceUri": f"https://a.example/?sig={SECRET}"},
+            "AcrEventsStorage__queueServiceUri must lead",
+        ),
+        (
+            {"AcrEventsStorage__queueServiceUri": f"https://a:{SECRET}@a.example/"},
+            "AcrEventsStorage__queueServiceUri must lead",
+        ),
+        (
+            {"AzureWebJobsStorage__accountName": "a/b?c"},
+            "AzureWebJobsStorage__accountName must",
+        ),
+        (
+            {"AcrEventsStorage__queueServiceUri": QUEUES, "AcrEventsStorage__credential": "key"},
+            "AcrEventsStorage__credential must be managedidentity, or not set",
+        ),
+        (
+            {"AcrEventsStorage__queueServiceUri": QUEUES, "AcrEventsStorage": SECRET},
+            "AcrEventsStorage holds a connection string, and AcrEventsStorage__queueServiceUri is",
+        ),
         ({**STORAGE, "ACR_REGISTRIES": "a.io,b c"}, 'ACR_REGISTRIES: entry 2: "b c" is not a host'),
     ],
 )
@@ -45,6 +127,7 @@ def test_a_setting_that_cannot_be_used_is_named(environment: dict[str, str], say
     with pytest.raises(SettingsError) as caught:
         Settings.read(environment)
     assert says in str(caught.value)
+    assert SECRET not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -64,6 +147,6 @@ def test_a_connection_string_that_cannot_be_one_stops_the_app_without_being_show
     connection: str,
 ) -> None:
     with pytest.raises(SettingsError, match=r"^AcrEventsStorage: ") as caught:
-        Ingest.from_settings(Settings.read({"AcrEventsStorage": connection}))
+        Ingest.from_environment({"AcrEventsStorage": connection})
     assert SECRET not in str(caught.value)
     assert SECRET not in str(caught.value.__cause__)

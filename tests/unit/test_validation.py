@@ -186,4 +186,4 @@ def test_a_pointer_escapes_what_rfc_6901_says() -> None:
     found = violations(validator("rejected.v1.json"), {"errors": [{"pointer": "x"}]})
     assert "/errors/0/pointer" in {v.pointer for v in found}
     found = violations(validator("routes.v1.json"), document)
-    assert [v.pointer for v in found] == ["/rejectedQueue", "/routes/0"]
+    assert [v.pointer for v in found] == ["/rejectedQueue", "/routes/0/a~1b~0c"]

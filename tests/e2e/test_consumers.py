@@ -1,0 +1,175 @@
+"""The consumers in examples/, run for real on events that the function enqueued."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import uuid
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from shared.actions import actions
+from tools import processes
+
+EXAMPLES = processes.ROOT / "examples"
+CONSUMERS = ["python_function", "python_worker", "node_worker"]
+QUEUE, MIRROR, POISON = "consumed", "mirror", "consumed-poison"
+ROUTES = {"routes": [{"queue": QUEUE}, {"queue": MIRROR}], "rejectedQueue": "acr-rejected"}
+ATTEMPTS = 5  # what each of them allows a message
+
+# As Event Grid itself would send it: nothing in it is ours.
+EVENT_GRID = {
+    "specversion": "1.0",
+    "id": "831e1650-001e-001b-66ab-eeb76e069631",
+    "source": "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/images"
+    "/providers/Microsoft.ContainerRegistry/registries/contoso",
+    "type": "Microsoft.ContainerRegistry.ImagePushed",
+    "subject": "grid:v1",
+    "time": "2018-04-25T21:39:47.6549614Z",
+    "data": {"id": "831e1650-001e-001b-66ab-eeb76e069631", "action": "push"},
+}
+
+
+class Consumer:
+    """A consumer that runs on QUEUE, and what it has said so far."""
+
+    def __init__(self, name: str, connection: str, output: Path) -> None:
+        folder = EXAMPLES / name
+        self._output = output
+        command = {
+            "python_function": [
+                sys.executable, "-m", "tools", "host", "--port", str(processes.free_port()),
+                "--no-local-settings", "--app", str(folder),
+            ],
+            "python_worker": [sys.executable, str(folder / "worker.py"), QUEUE],
+            "node_worker": ["node", str(folder / "worker.mjs"), QUEUE],
+        }[name]  # fmt: skip
+        self._file = output.open("wb")
+        self.process = subprocess.Popen(
+            command,
+            cwd=processes.ROOT,
+            env={**os.environ, "AcrEventsStorage": connection, "AcrQueue": QUEUE},
+            stdout=self._file,
+            stderr=subprocess.STDOUT,
+        )
+
+    def __enter__(self) -> "Consumer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        self.process.wait(20)
+        self._file.close()
+
+    async def until(self, is_met: Callable[[list[str]], Any]) -> list[str]:
+        """Waits until what it has said meets a condition."""
+        for _ in range(400):
+            lines = self._output.read_text().splitlines()
+            if is_met(lines):
+                return lines
+            assert self.process.poll() is None, lines
+            await asyncio.sleep(0.1)
+        raise AssertionError(lines[-50:])
+
+
+@pytest.fixture(params=CONSUMERS)
+def consume(
+    request: pytest.FixtureRequest, azurite: str, tmp_path: Path
+) -> Iterator[Callable[[], Consumer]]:
+    with ExitStack() as stack:
+
+        def start(name: str = request.param) -> Consumer:
+            return stack.enter_context(Consumer(name, azurite, tmp_path / "output"))
+
+        yield start
+
+
+def _message(document: Any) -> str:
+    return b64encode(json.dumps(document).encode()).decode()
+
+
+async def _post(http: aiohttp.ClientSession, url: str, delivery: dict[str, Any]) -> None:
+    async with http.post(url, json=delivery) as response:
+        assert response.status == 202, await response.text()
+
+
+async def test_each_consumer_reads_every_event_type_and_event_grids_own(
+    consume: Callable[[], Consumer],
+    serve: Callable[..., str],
+    http: aiohttp.ClientSession,
+    storage: Any,
+    example: Callable[..., dict[str, Any]],
+) -> None:
+    url = serve(ROUTES)
+    raising = [name for name, action in actions().items() if action.type]
+    for action in raising:
+        await _post(http, url, example(action))
+    events = [*await storage.documents(MIRROR), EVENT_GRID]
+    queue = storage.service.get_queue_client(QUEUE)
+    await queue.send_message(_message(EVENT_GRID))
+    assert len(events) == len(raising) + 1
+
+    def shown(event: dict[str, Any], lines: list[str]) -> bool:
+        wanted = (event["type"], event.get("acrreference", event["subject"]))
+        return any(all(part in line for part in wanted) for line in lines)
+
+    consumer = consume()
+    await consumer.until(lambda lines: all(shown(event, lines) for event in events))
+    for _ in range(100):
+        if (await queue.get_queue_properties()).approximate_message_count == 0:
+            break
+        await asyncio.sleep(0.1)
+    else:
+        pytest.fail("what was read is still on the queue")
+
+
+@pytest.mark.parametrize("content", ["not base64", b64encode(b"{").decode()])
+async def test_a_message_that_is_no_event_ends_on_the_poison_queue_and_the_next_is_read(
+    consume: Callable[[], Consumer], storage: Any, content: str
+) -> None:
+    queue = await storage.service.create_queue(QUEUE)
+    await queue.send_message(content)
+    for _ in range(ATTEMPTS):
+        message = await queue.receive_message()
+        await queue.update_message(message, visibility_timeout=0)
+    await queue.send_message(_message(EVENT_GRID | {"id": str(uuid.uuid4())}))
+    await consume().until(lambda lines: any("grid:v1" in line for line in lines))
+    poison = storage.service.get_queue_client(POISON)
+    for _ in range(100):
+        found = await poison.peek_messages() if POISON in await storage.queues() else []
+        if found:
+            break
+        await asyncio.sleep(0.1)
+    assert [message.content for message in found] == [content]
+    assert await queue.peek_messages() == []
+
+
+@pytest.mark.parametrize("consume", ["python_function"], indirect=True)
+async def test_the_queue_triggered_function_acts_on_an_event_once_however_often_it_comes(
+    consume: Callable[[], Consumer],
+    serve: Callable[..., str],
+    http: aiohttp.ClientSession,
+    storage: Any,
+    example: Callable[..., dict[str, Any]],
+) -> None:
+    url = serve(ROUTES)
+    once, other = (example("push", id=str(uuid.uuid4())) for _ in range(2))
+    await _post(http, url, once)
+    consumer = consume()
+    await consumer.until(lambda lines: any("ImagePushed: " in line for line in lines))
+    await _post(http, url, once)
+    await _post(http, url, other)
+    lines = await consumer.until(
+        lambda lines: (
+            any(f"seen before: {once['id']}" in line for line in lines)
+            and sum("ImagePushed: " in line for line in lines) >= 2
+        )
+    )
+    assert sum("ImagePushed: " in line for line in lines) == 2

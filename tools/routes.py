@@ -1,0 +1,113 @@
+"""`routes check` and `routes explain`: what routes.json says, and where an event goes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from shared.actions import actions, event_actions
+from shared.normalisation import to_event
+from shared.problems import Problem
+from shared.registries import Registry, login_server
+from shared.routing import VALUES, Routes, RoutesError
+from shared.validation import DeliveryValidator
+from tools import examples
+from tools.function_app import ToolError
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What an event is about, as a user types it: `repository[:tag][@digest]`."""
+
+    repository: str
+    tag: str | None
+    digest: str | None
+
+    @classmethod
+    def parse(cls, reference: str) -> "Pushed":
+        """The parts of `reference`, which says no registry."""
+        name, _, digest = reference.partition("@")
+        repository, _, tag = name.partition(":")
+        return cls(repository, tag or None, digest or None)
+
+
+def load(app_settings: Mapping[str, str], file: Path) -> Routes:
+    """The routes in `file`. Raises ToolError."""
+    try:
+        return Routes.load(app_settings, file)
+    except RoutesError as error:
+        raise ToolError(str(error)) from None
+
+
+def table(routes: Routes) -> Table:
+    """Every route: its queue, and what it takes."""
+    grid = Table("route", "queue", "takes")
+    for route in routes.routes:
+        takes = [f"{name}: {', '.join(f.patterns)}" for name, f in route.filters.items()]
+        grid.add_row(*map(escape, (route.name, route.queue, "\n".join(takes) or "every event")))
+    grid.add_row("[dim]refused[/]", escape(routes.rejected_queue), "[dim]what is refused[/]")
+    return grid
+
+
+def unwanted(routes: Routes) -> list[str]:
+    """The actions of which no route takes any event."""
+    wanted = [route.filters.get("actions") for route in routes.routes]
+    return [
+        action
+        for action in event_actions()
+        if not any(chosen is None or chosen.passes(action) for chosen in wanted)
+    ]
+
+
+def event(
+    action: str, pushed: Pushed, registry: str | None, media_type: str | None
+) -> dict[str, Any]:
+    """The event that `action` on `pushed` would raise.
+
+    What is not told is that of the documented example. Raises ToolError where there is none such.
+    """
+    if action not in event_actions():
+        raise ToolError(f"{action!r} raises no event; these do: {', '.join(event_actions())}.")
+    delivery = examples.documented(action, registry)
+    told = {
+        "repository": pushed.repository,
+        "tag": pushed.tag,
+        "digest": pushed.digest,
+        "mediaType": media_type,
+    }
+    target = delivery["target"]
+    for name, value in told.items():
+        if value is not None and name not in target:
+            raise ToolError(f"A {action} has no {name}.")
+        if value is not None:
+            target[name] = value
+    if pushed.tag is None:
+        target.pop("tag", None)
+    try:
+        host = login_server(registry) if registry else delivery.get("request", {}).get("host")
+        valid = DeliveryValidator([action]).validate(delivery)
+    except Problem as problem:
+        faults = "\n".join(f"{v.pointer} {v.detail}" for v in problem.violations)
+        raise ToolError(f"There can be no such event.\n{faults}") from None
+    except ValueError as error:
+        raise ToolError(f"--registry: {error}.") from None
+    return to_event(valid, actions()[action], Registry(host) if host else None)
+
+
+def seen(event: dict[str, Any]) -> str:
+    """What the filters look at."""
+    values = {name: look(event) for name, look in VALUES.items()}
+    return "\n".join(f"{name}: {value or '(none)'}" for name, value in values.items())
+
+
+def explanation(routes: Routes, event: dict[str, Any]) -> Table:
+    """Each route, and whether it takes `event`, or which filter turns it away."""
+    grid = Table("route", "queue", "takes it")
+    for route in routes.routes:
+        objections = [f"{name}: {why}" for name, why in route.objections(event).items()]
+        verdict = escape("\n".join(objections)) if objections else "[green]yes[/]"
+        grid.add_row(escape(route.name), escape(route.queue), verdict)
+    return grid
