@@ -387,3 +387,53 @@ def test_every_command_explains_itself(command: list[str]) -> None:
     result = _tools(*command, "--help")
     assert result.returncode == 0
     assert "Usage: python -m tools" in result.stdout
+
+
+def test_routes_check_says_what_is_wrong_and_ends_with_1(tmp_path: Path) -> None:
+    file = tmp_path / "routes.json"
+    file.write_text('{"routes": [{"queue": "acr-push", "action": []}], "rejectedQueue": "r-r"}')
+    result = _tools("routes", "check", "--file", str(file))
+    assert result.returncode == 1
+    assert "/routes/0/action: is not known; known are: name, queue, actions" in result.stderr
+
+
+def test_routes_check_says_which_actions_no_route_takes(tmp_path: Path) -> None:
+    file = tmp_path / "routes.json"
+    file.write_text('{"routes": [{"queue": "one", "actions": ["*push"]}], "rejectedQueue": "r-r"}')
+    result = _tools("routes", "check", "--file", str(file))
+    assert result.returncode == 0
+    assert re.findall(r"No route takes (\w+)\.", result.stdout) == [
+        "delete", "quarantine", "chart_delete"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (["push", "team-a/web:v1"], 0, "tags: v1"),
+        (["push", "team-a/web:v1"], 0, "registries: myregistry.azurecr.io"),
+        (["push", f"web@sha256:{'a' * 64}"], 0, "tags: (none)"),
+        (["chart_push", "charts/web:1"], 0, "registries: (none)"),
+        (["chart_push", "c:1", "--registry", "Contoso.azurecr.io"], 0, "contoso.azurecr.io"),
+        (["push", "web:v1", "--media-type", "a/b"], 0, "mediaTypes: a/b"),
+        (["delete", "web:v1"], 1, "A delete has no tag."),
+        (["ping", "web:v1"], 1, "'ping' raises no event; these do: push"),
+        (["push", "web@latest"], 1, "/target/digest is not a valid content digest"),
+        (["chart_push", "c:1", "--registry", "/"], 1, '--registry: "/" is not a host name'),
+    ],
+)
+def test_routes_explain_shows_what_the_filters_see(
+    arguments: list[str], status: int, says: str
+) -> None:
+    result = _tools("routes", "explain", *arguments)
+    assert result.returncode == status
+    assert says in result.stdout + result.stderr
+
+
+def test_routes_explain_ends_with_1_where_no_route_takes_the_event(tmp_path: Path) -> None:
+    file = tmp_path / "routes.json"
+    file.write_text('{"routes": [{"queue": "one", "tags": ["v*"]}], "rejectedQueue": "r-r"}')
+    result = _tools("routes", "explain", "push", "web:latest", "--file", str(file))
+    assert result.returncode == 1
+    assert 'tags: "latest" is none of: v*' in result.stdout
+    assert "No route takes it." in result.stdout

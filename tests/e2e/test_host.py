@@ -1,11 +1,14 @@
 """The local host: what it serves, and how it fails."""
 
+import asyncio
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -266,9 +269,62 @@ def test_a_function_json_that_is_not_json_is_named(app: Path) -> None:
 
 
 def test_a_trigger_that_this_host_does_not_know_is_named(app: Path) -> None:
-    binding = {"type": "queueTrigger", "direction": "in", "name": "message", "queueName": "q"}
+    binding = {"type": "blobTrigger", "direction": "in", "name": "blob", "path": "p"}
+    _add_echo(app, "def main(blob: bytes) -> None: ...", bindings=[binding])
+    assert "Echo: this host knows HTTP and queue triggers only" in _fails(app)
+
+
+ON_QUEUE = {
+    "type": "queueTrigger", "direction": "in", "name": "message", "queueName": "%Queue%",
+    "connection": "AcrEventsStorage",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("binding", "settings", "says"),
+    [
+        (ON_QUEUE, {"Queue": "q"}, "The app setting AcrEventsStorage is not set"),
+        (ON_QUEUE, {"AcrEventsStorage": "x"}, "The app setting Queue is not set"),
+        ({**ON_QUEUE, "queueName": 5}, {"AcrEventsStorage": "x"}, "its queue trigger cannot be"),
+        ({"type": "queueTrigger", "name": "message"}, {}, "'queueName' is missing"),
+    ],
+)
+def test_a_queue_trigger_that_cannot_be_used_is_named(
+    app: Path, binding: dict[str, Any], settings: dict[str, str], says: str
+) -> None:
+    shutil.rmtree(app / "AcrWebhook")
     _add_echo(app, "def main(message: str) -> None: ...", bindings=[binding])
-    assert "Echo: this host knows HTTP triggers only" in _fails(app)
+    said = _fails(app, **{"AcrEventsStorage": "", "Queue": "", **settings})
+    assert says in said
+
+
+async def test_a_message_that_a_function_fails_on_comes_again_and_in_the_end_is_poison(
+    app: Path, storage: Any
+) -> None:
+    source = """
+import azure.functions as func
+
+def main(message: func.QueueMessage) -> None:
+    if message.get_body() == b"never" or message.dequeue_count < 3:
+        raise RuntimeError(f"{message.get_body()} {message.dequeue_count}")
+"""
+    _add_echo(app, source, bindings=[ON_QUEUE])
+    options = {"maxDequeueCount": 4, "visibilityTimeout": "00:00:00"}
+    host = {"version": "2.0", "extensions": {"queues": options}}
+    (app / "host.json").write_text(json.dumps(host))
+    queue = await storage.service.create_queue("work")
+    poison = storage.service.get_queue_client("work-poison")
+    for content in (b"never", b"third time"):
+        await queue.send_message(b64encode(content).decode())
+    settings = {"AcrEventsStorage": storage.connection, "Queue": "work"}
+    with _serving(app, processes.free_port(), **settings):
+        for _ in range(100):
+            left = (await queue.get_queue_properties()).approximate_message_count
+            if "work-poison" in await storage.queues() and left == 0:
+                break
+            await asyncio.sleep(0.1)
+        [message] = await poison.peek_messages()
+    assert message.content == b64encode(b"never").decode()
 
 
 def test_a_port_in_use_is_a_clear_error(app: Path, function_url: str) -> None:

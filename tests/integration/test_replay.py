@@ -11,8 +11,12 @@ from typing import Any
 import pytest
 
 from shared.ingest import Delivery, Ingest
+from shared.queues import Queues
+from shared.routing import Routes
+from shared.settings import Settings
 from shared.validation import validator, violations
 from tools import processes
+from tools.replay import Replay
 
 RECORD = validator("rejected.v1.json")
 Example = Callable[..., dict[str, Any]]
@@ -224,3 +228,25 @@ def test_storage_that_is_not_there_is_a_clear_error() -> None:
 @pytest.mark.parametrize("arguments", [["--max", "0"], ["--hold", "0"], ["--nonsense"]])
 def test_an_option_that_makes_no_sense_is_refused(azurite: str, arguments: list[str]) -> None:
     assert _replay(azurite, *arguments).returncode == 2
+
+
+async def test_an_event_that_no_route_takes_stays_whatever_the_app_does_with_such(
+    storage: Any, example: Example
+) -> None:
+    nowhere = Routes((), "acr-rejected")
+    settings = Settings.read({"AcrEventsStorage": storage.connection, "ACR_KEEP_UNROUTED": "true"})
+    ingest = Ingest(settings, nowhere, Queues(settings.storage))
+    body = json.dumps(example("push")).encode()
+    answer = await ingest.receive(Delivery(body, None, None, datetime.now(UTC)))
+    assert answer.status == 422
+    await ingest.queues.close()
+    replaying = Replay({"AcrEventsStorage": storage.connection})
+    replaying._ingest.routes = nowhere
+    await replaying.run(None, lambda _: None, lambda: None)
+    assert replaying.summary.stayed == {"unrouted": 1}
+    [record] = await storage.documents("acr-rejected")
+    assert (record["reason"], record["attempts"]) == ("unrouted", 1)
+    # Today's routes take it.
+    await _reject(storage.connection, body, ACR_REGISTRIES="other.azurecr.io")
+    assert _replay(storage.connection).returncode == 0
+    assert len(await storage.documents("acr-push")) == 1
