@@ -11,13 +11,19 @@ import pytest
 from azure.core.messaging import CloudEvent as AzureCloudEvent
 from azure.storage.queue import BinaryBase64DecodePolicy, QueueMessage
 from cloudevents.core.formats.json import JSONFormat
+from jsonschema import Draft202012Validator
 
 from shared.connections import ConnectionString
 from shared.queues import connect
-from shared.validation import validator, violations
+from shared.validation import FORMATS, validator, violations
 from tools import processes
 
 EXAMPLES = Path(__file__).parent / "examples"
+# The event's schema as it was when a version was released, references put in place.
+RELEASED = [
+    Draft202012Validator(json.loads(file.read_bytes()), format_checker=FORMATS)
+    for file in sorted((Path(__file__).parent / "released").glob("event.*.json"))
+]
 
 
 def _examples() -> dict[str, dict[str, Any]]:
@@ -64,6 +70,8 @@ def read_back() -> Callable[[dict[str, Any]], None]:
 
     def read(event: dict[str, Any]) -> None:
         assert violations(validator("event.v1.json"), event) == []
+        for released in RELEASED:
+            released.validate(event)
         by_azure: AzureCloudEvent[Any] = AzureCloudEvent.from_json(json.dumps(event))
         by_cloudevents = JSONFormat().read(None, json.dumps(event))
         moment = datetime.fromisoformat(event["time"])

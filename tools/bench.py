@@ -13,13 +13,15 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import median
 
 import aiohttp
 from azure.storage.queue import QueueServiceClient
 from rich.progress import Progress
 
 from tools import examples
+from tools.bench_line import slow_line
 from tools.bench_report import Figure, Load, Target
 from tools.bench_subjects import CONCURRENT, CONNECTION, SDK_QUEUE, TUTORIAL_QUEUE
 from tools.function_app import ToolError
@@ -32,6 +34,9 @@ _LAP, _SLOW_LAP = 1000, 150
 _WARM_UP = 300
 
 _CPU_TURN, _CPU_TURNS = 100, 12
+
+_FAN_OUTS = 60  # single deliveries of a lap
+_PAUSE = 0.01  # seconds until an answer of storage arrives
 
 _EARLY, _LATE = 5_000, 50_000
 _MEMORY_STEP = 500
@@ -73,6 +78,7 @@ class Bench:
                 *self._warm(service),
                 self._cold(),
                 self._cpu(service),
+                self._fan_out(service),
                 self._memory(service),
             ]
 
@@ -140,6 +146,30 @@ class Bench:
             "`azure.functions` and the async SDK and sends one message",
             Target(1.25, at_least=False),
             _ratios(seconds["function"], seconds["sdk"]),
+        )
+
+    def _fan_out(self, service: QueueServiceClient) -> Figure:
+        """Latencies of single deliveries, to one queue and to ten in turn.
+
+        Azurite serves one request after another: next door, its own time would be measured, ten
+        times over. Behind a line with a pause, it is the pauses that overlap, or do not.
+        """
+        ratios = []
+        for _ in self._steps("Fan-out", _LAPS):
+            with slow_line(self.connection, _PAUSE) as connection:
+                bench = replace(self, connection=connection)
+                counts = [_WARM_UP // 10, *[1] * _FAN_OUTS]
+                with bench._subject("one_queue,ten_queues", counts) as answers:
+                    taken = list(answers)[2:]
+            one, ten = (median(turn.seconds for turn in taken[i::2]) for i in (0, 1))
+            ratios.append(ten / one)
+            _clear(service)
+        return Figure(
+            "ten queues ÷ one",
+            "latency of a delivery that ten queues take ÷ that one takes, one delivery at a time, "
+            f"storage behind a line with a pause of {_PAUSE * 1000:.0f} ms",
+            Target(2.5, at_least=False),
+            ratios,
         )
 
     def _memory(self, service: QueueServiceClient) -> Figure:

@@ -52,6 +52,41 @@ async def function() -> AsyncIterator[Deliver]:
         await INGEST.queues.close()
 
 
+def one_queue() -> AbstractAsyncContextManager[Deliver]:
+    """The road with a route for one queue."""
+    return _fan_out(1)
+
+
+def ten_queues() -> AbstractAsyncContextManager[Deliver]:
+    """The road with routes for ten queues, all of which take the delivery."""
+    return _fan_out(10)
+
+
+@asynccontextmanager
+async def _fan_out(count: int) -> AsyncIterator[Deliver]:
+    from shared.ingest import Delivery, Ingest
+    from shared.queues import Queues
+    from shared.routing import Routes
+    from shared.settings import Settings
+
+    settings = Settings.read(os.environ)
+    routes = [{"queue": f"bench-{number}-of-{count}"} for number in range(count)]
+    document = json.dumps({"routes": routes, "rejectedQueue": "bench-rejected"}).encode()
+    queues = Queues(settings.storage)
+    road = Ingest(settings, Routes.parse(document, {}), queues)
+
+    async def deliver(request: func.HttpRequest) -> None:
+        delivery = Delivery(request.get_body(), None, None, datetime.now(UTC), _INVOCATION)
+        answer = await road.receive(delivery)
+        if answer.status != 202:
+            raise RuntimeError(f"answered {answer.status}: {answer.body.decode()}")
+
+    try:
+        yield deliver
+    finally:
+        await queues.close()
+
+
 @asynccontextmanager
 async def send() -> AsyncIterator[Deliver]:
     """The SDK call at the end of the app's road and nothing else: same client, same message."""
@@ -123,7 +158,7 @@ async def tutorial() -> AsyncIterator[Deliver]:
 
 
 _SUBJECTS: dict[str, Callable[[], AbstractAsyncContextManager[Deliver]]] = {
-    subject.__name__: subject for subject in (function, send, sdk, tutorial)
+    subject.__name__: subject for subject in (function, one_queue, ten_queues, send, sdk, tutorial)
 }
 
 

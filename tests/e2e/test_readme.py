@@ -1,20 +1,15 @@
 """What the README shows is what happens."""
 
 import json
-import logging
 import os
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from azure_functions_runtime_v1 import function_load_request, worker_init_request
-from azure_functions_runtime_v1.bindings.datumdef import Datum
-from azure_functions_runtime_v1.native_invocation import invocation_request_native
 
 from shared import connections
 from shared.actions import actions
@@ -22,7 +17,7 @@ from shared.log import DELIVERY, LOST
 from shared.normalisation import to_event
 from shared.problems import Kind
 from shared.registries import AllowList
-from tools import examples, host, processes
+from tools import examples, processes
 
 README = (processes.ROOT / "README.md").read_text()
 
@@ -124,37 +119,19 @@ def test_every_status_that_is_answered_is_in_the_contract() -> None:
     assert statuses == {200, 202} | {kind.status for kind in Kind}
 
 
-async def test_the_consumer_shown_runs_in_microsofts_runtime(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    folder = tmp_path / "consume"
-    folder.mkdir()
-    (folder / "__init__.py").write_text(_block("python", "def main(message"))
-    declared = json.loads(_block("json", "queueTrigger"))
-    bindings = {
-        binding["name"]: SimpleNamespace(type=binding["type"], direction=0, data_type=0)
-        for binding in declared["bindings"]
-    }
-    init = SimpleNamespace(worker_init_request=SimpleNamespace(capabilities={}))
-    await worker_init_request(
-        SimpleNamespace(request=init, properties={"host": "", "protos": host.PROTOS})
-    )
-    metadata = SimpleNamespace(
-        name="consume", directory=str(folder), script_file=str(folder / "__init__.py"),
-        entry_point="main", bindings=bindings,
-    )  # fmt: skip
-    load = SimpleNamespace(function_id="consume", metadata=metadata)
-    response = await function_load_request(
-        SimpleNamespace(request=SimpleNamespace(function_load_request=load))
-    )
-    assert response.result.status == 1, response.result.exception.message
-    message = _block("json", '"specversion"')
-    with caplog.at_level(logging.INFO):
-        ok, *_, error, _ = await invocation_request_native(
-            "1", "consume", [("message", Datum(message, "string"))], {}
-        )
-    assert ok, error
-    assert "hello-world:v1 is myregistry.azurecr.io/hello-world@sha256:80f0" in caplog.text
+@pytest.mark.parametrize(
+    ("language", "file"),
+    [
+        ("python", "python_function/consume/__init__.py"),
+        ("json", "python_function/consume/function.json"),
+        ("json", "python_function/host.json"),
+        ("python", "python_worker/worker.py"),
+        ("js", "node_worker/worker.mjs"),
+    ],
+)
+def test_the_consumers_shown_are_those_that_the_tests_run(language: str, file: str) -> None:
+    source = (processes.ROOT / "examples" / file).read_text()
+    assert _block(language, source) == source
 
 
 def test_files_that_the_readme_links_to_exist() -> None:

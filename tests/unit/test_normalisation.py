@@ -1,12 +1,15 @@
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from shared.actions import actions, event_actions
 from shared.normalisation import to_event
 from shared.registries import Registry
-from shared.validation import validator, violations
+from shared.validation import schema, validator, violations
 
 Example = Callable[..., dict[str, Any]]
 REGISTRY = Registry("myregistry.azurecr.io")
@@ -98,6 +101,16 @@ def test_the_trace_of_the_request_goes_on(example: Example) -> None:
 @pytest.mark.parametrize("trace", [None, "", "x", TRACE + "\n", TRACE.upper(), TRACE[:-1]])
 def test_a_trace_that_is_none_is_left_out(example: Example, trace: str | None) -> None:
     assert "traceparent" not in to_event(example("push"), actions()["push"], REGISTRY, trace)
+
+
+def test_a_released_schema_is_still_where_it_was_and_refuses_what_is_no_event() -> None:
+    released = sorted((Path(__file__).parent.parent / "released").glob("event.*.json"))
+    assert released
+    for file in released:
+        document = json.loads(file.read_bytes())
+        assert document["$id"] == schema(file.name)["$id"]
+        assert document["$id"].endswith(f"/{file.name}")
+        assert not Draft202012Validator(document).is_valid({"specversion": "1.0"})
 
 
 @pytest.mark.parametrize("action", event_actions())

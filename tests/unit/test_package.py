@@ -89,7 +89,7 @@ def test_nothing_switches_the_app_to_another_programming_model() -> None:
 
 def test_tools_tests_and_settings_are_not_deployed() -> None:
     ignored = (ROOT / ".funcignore").read_text().split()
-    for name in ("tools", "tests", "docs", "local.settings.json", "node_modules", ".*"):
+    for name in ("tools", "tests", "docs", "examples", "local.settings.json", "node_modules", ".*"):
         assert name in ignored
     for name in ("shared", "AcrWebhook", "host.json", "routes.json", "requirements.txt"):
         assert name not in ignored
