@@ -8,7 +8,7 @@ from shared.health import Health
 HEALTH = Health(ingest)
 
 
-async def main(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 (the binding's)
+async def main(req: func.HttpRequest) -> func.HttpResponse:
     """Answers 200 or 503, and with each check by name."""
     answer = await HEALTH.answer()
     return func.HttpResponse(answer.body, status_code=answer.status, mimetype=answer.content_type)

@@ -4,6 +4,7 @@ The registry keeps the first 4 KB of an answer and shows them to the operator of
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -69,6 +70,14 @@ def refused(problem: Problem) -> Answer:
         "application/problem+json",
         {"Retry-After": str(RETRY_AFTER)} if kind.status == 503 else {},
     )
+
+
+_REFUSAL = re.compile(r'\s*\{\s*"type"\s*:\s*"' + re.escape(PROBLEM_TYPE))
+
+
+def is_refusal(status: int, content: Any) -> bool:
+    """Whether an answer, of which `content` is the text or its beginning, is `refused` with 4xx."""
+    return 400 <= status < 500 and isinstance(content, str) and bool(_REFUSAL.match(content))
 
 
 def _body(members: Mapping[str, Any], name: str = "", values: Sequence[Any] = ()) -> bytes:

@@ -1,13 +1,19 @@
 """How the app reaches its storage account: with a connection string, or as an identity."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 # The first that is set is taken.
 NAMES = ("AcrEventsStorage", "AzureWebJobsStorage")
 
 _MANAGED_IDENTITY = "managedidentity"
+
+# What may stand behind a name and two underscores; the first two say where the account is.
+PARTS = ("queueServiceUri", "accountName", "tableServiceUri", "credential", "clientId")
+
+_ACCOUNT = re.compile(r"[a-z0-9]{3,24}")
+_HTTPS = re.compile(r"https://[A-Za-z0-9.-]+(?::[0-9]{1,5})?(?:/[A-Za-z0-9._/-]*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,17 +25,36 @@ class ConnectionString:
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
-    """The account's queues by their URL; who we are, the platform tells.
+class Principal:
+    """Who we are, for which the platform gives tokens.
 
     `managed`: the app's managed identity, the user-assigned one of `client_id` where that is given.
     Otherwise whatever the developer is logged in with.
     """
 
-    name: str
-    queue_service_uri: str
     managed: bool
     client_id: str | None
+
+    @classmethod
+    def read(cls, given: Mapping[str, str], name: str) -> "Principal":
+        """The principal of the connection `name`. Raises ValueError with the setting's name."""
+        credential = given.get(f"{name}__credential", "").lower()
+        if credential not in ("", _MANAGED_IDENTITY):
+            raise ValueError(
+                f"{name}__credential must be {_MANAGED_IDENTITY}, or not set (then it is the login "
+                "of the developer)"
+            )
+        return cls(credential == _MANAGED_IDENTITY, given.get(f"{name}__clientId"))
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The account's queues and tables by their URLs; None where that of the tables is not known."""
+
+    name: str
+    queue_service_uri: str
+    table_service_uri: str | None
+    principal: Principal
 
 
 Connection = ConnectionString | Identity
@@ -41,17 +66,18 @@ def read(given: Mapping[str, str]) -> Connection:
     The names are those of the connections of Functions bindings. Raises ValueError with the name
     of the setting.
     """
+    _require_known(given, NAMES[0])
     for name in NAMES:
-        uri = _queue_service_uri(given, name)
-        if name in given and uri:
+        identity = _identity(given, name)
+        if name in given and identity:
             raise ValueError(
-                f"{name} holds a connection string, and {uri[0]} is set too: which of them is "
-                "meant? Remove one"
+                f"{name} holds a connection string, and {name}__queueServiceUri or "
+                f"{name}__accountName is set too: which of them is meant? Remove one"
             )
         if name in given:
             return ConnectionString(name, given[name])
-        if uri:
-            return _identity(given, name, *uri)
+        if identity:
+            return identity
     raise ValueError(
         "AcrEventsStorage is not set, and neither is AzureWebJobsStorage: one of them must hold "
         "the connection string of the storage account (locally: UseDevelopmentStorage=true), or "
@@ -59,29 +85,44 @@ def read(given: Mapping[str, str]) -> Connection:
     )
 
 
-def _queue_service_uri(given: Mapping[str, str], name: str) -> tuple[str, str] | None:
-    """The URL of the queues, and the setting that tells it."""
-    for setting, template in (
-        (f"{name}__queueServiceUri", "{}"),
-        (f"{name}__accountName", "https://{}.queue.core.windows.net"),
-    ):
-        if setting in given:
-            return setting, template.format(given[setting])
+def _require_known(given: Mapping[str, str], name: str) -> None:
+    """Where the account of our own is told half or misspelled, it must not be another one."""
+    parts = [setting for setting in given if setting.startswith(f"{name}__")]
+    known = [f"{name}__{part}" for part in PARTS]
+    for setting in parts:
+        if setting not in known:
+            raise ValueError(f"{setting} is not known; known are: {', '.join(known)}")
+    tells_where = {name, *known[:2]}
+    if parts and tells_where.isdisjoint(given):
+        raise ValueError(f"{parts[0]} is set, but {known[0]} is not")
+
+
+def _identity(given: Mapping[str, str], name: str) -> Identity | None:
+    queues = _uri(given, name, "queue")
+    if queues is None:
+        return None
+    # Where nothing else is said, an account's tables are beside its queues.
+    tables = _uri(given, name, "table")
+    if tables is None and ".queue." in queues:
+        tables = queues.replace(".queue.", ".table.", 1)
+    return Identity(name, queues, tables, Principal.read(given, name))
+
+
+def _uri(given: Mapping[str, str], name: str, service: str) -> str | None:
+    setting, account = f"{name}__{service}ServiceUri", f"{name}__accountName"
+    if setting in given:
+        form = f"https://<account>.{service}.core.windows.net"
+        return require_https(setting, given[setting], form)
+    if account in given:
+        if not _ACCOUNT.fullmatch(given[account]):
+            raise ValueError(f"{account} must be 3 to 24 lower-case letters and digits")
+        return f"https://{given[account]}.{service}.core.windows.net"
     return None
 
 
-def _identity(given: Mapping[str, str], name: str, setting: str, uri: str) -> Identity:
-    url = urlsplit(uri)
-    # What stands behind a question mark could be a signature: it is not ours to use or to show.
-    if url.scheme != "https" or not url.hostname or url.query or url.username:
-        raise ValueError(
-            f"{setting} must lead to the account's queues by https and nothing else: "
-            "https://<account>.queue.core.windows.net"
-        )
-    credential = given.get(f"{name}__credential", "").lower()
-    if credential not in ("", _MANAGED_IDENTITY):
-        raise ValueError(
-            f"{name}__credential must be {_MANAGED_IDENTITY}, or not set (then it is the login of "
-            "the developer)"
-        )
-    return Identity(name, uri, credential == _MANAGED_IDENTITY, given.get(f"{name}__clientId"))
+def require_https(setting: str, uri: str, form: str) -> str:
+    """`uri` where it leads somewhere by https and says no more. Raises ValueError, without it."""
+    # What stands before an @ or behind a question mark could be a secret: not ours to use or show.
+    if not _HTTPS.fullmatch(uri):
+        raise ValueError(f"{setting} must lead to the service by https and say no more: {form}")
+    return uri

@@ -19,6 +19,7 @@ from shared.queues import Queues, StorageUnavailable
 from shared.routing import Routes
 from shared.settings import Settings, SettingsError
 from shared.text import shown
+from shared.timestamps import moment
 from shared.validation import DeliveryValidator
 
 
@@ -27,7 +28,8 @@ class Delivery:
     """One request of the registry: the body as it came, and what else of it is looked at.
 
     `registry` is the parameter of that name in the webhook's URL, `traceparent` the header,
-    `invocation_id` the platform's name for this request.
+    `invocation_id` the platform's name for this request. `recovered_at` is set where it comes from
+    the registry's record.
     """
 
     body: bytes
@@ -35,6 +37,7 @@ class Delivery:
     traceparent: str | None
     received_at: datetime
     invocation_id: str | None = None
+    recovered_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,7 @@ class _Loss:
 
 
 @dataclass(frozen=True, slots=True)
-class _Outcome:
+class Outcome:
     """What became of a delivery, and what its line in the log says of it."""
 
     name: str
@@ -134,6 +137,21 @@ class Ingest:
         log.delivery(outcome.level, fields | outcome.fields)
         return outcome.answer
 
+    async def recover(self, delivery: Delivery, problem: Problem | None = None) -> Outcome:
+        """As `receive`, for a delivery that the registry's record tells of.
+
+        Nothing is lost where it cannot be stored: the record still has it, so the last net has not.
+        With a `problem` it is kept with that as the reason.
+        """
+        deadline = asyncio.get_running_loop().time() + self.settings.budget_seconds
+        if problem:
+            outcome = await self._reject(delivery, {}, problem, deadline)
+        else:
+            outcome = await self._travel(delivery, deadline)
+        fields = {"outcome": outcome.name, "status": outcome.answer.status, "recovered": True}
+        log.delivery(outcome.level, fields | outcome.fields)
+        return outcome
+
     def read(self, delivery: Delivery) -> dict[str, Any]:
         """The JSON object in the body of `delivery`. Raises Problem where there is none."""
         limit = self.settings.max_body_bytes
@@ -153,7 +171,7 @@ class Ingest:
         action = actions()[valid["action"]]
         if action.type is None:
             return Prepared(valid)
-        event = to_event(valid, action, registry, delivery.traceparent)
+        event = to_event(valid, action, registry, delivery.traceparent, delivery.recovered_at)
         queues = self.routes.queues_for(event)
         if not queues and self.settings.keep_unrouted:
             about = f"{action.name} of {shown(event['subject'])}"
@@ -178,7 +196,7 @@ class Ingest:
             return failure
         return None
 
-    async def _travel(self, delivery: Delivery, deadline: float) -> _Outcome:
+    async def _travel(self, delivery: Delivery, deadline: float) -> Outcome:
         document: dict[str, Any] = {}
         try:
             document = self.read(delivery)
@@ -187,22 +205,20 @@ class Ingest:
             return await self._reject(delivery, document, problem, deadline)
         return await self._accept(prepared, deadline, delivery.invocation_id)
 
-    async def _accept(
-        self, prepared: Prepared, deadline: float, request_id: str | None
-    ) -> _Outcome:
+    async def _accept(self, prepared: Prepared, deadline: float, request_id: str | None) -> Outcome:
         event, queues = prepared.event, prepared.queues
         fields = _told(prepared.delivery)
         if event is None:
-            return _Outcome("ping", logging.INFO, answers.pong(prepared.delivery), fields)
+            return Outcome("ping", logging.INFO, answers.pong(prepared.delivery), fields)
         fields |= {"registry": event.get("acrregistry"), "queues": queues}
         if failures := await self.enqueue(queues, prepared.message, deadline, request_id):
             return _lost(_unavailable(failures), [failure.queue for failure in failures], fields)
         name = "accepted" if queues else "unrouted"
-        return _Outcome(name, logging.INFO, answers.accepted(event, queues), fields)
+        return Outcome(name, logging.INFO, answers.accepted(event, queues), fields)
 
     async def _reject(
         self, delivery: Delivery, document: dict[str, Any], problem: Problem, deadline: float
-    ) -> _Outcome:
+    ) -> Outcome:
         queue = self.routes.rejected_queue
         fields = _told(document) | {"reason": problem.kind.reason, "queues": [queue]}
         if delivery.registry is not None:
@@ -217,7 +233,7 @@ class Ingest:
         )
         if failures := await self.enqueue([queue], record, deadline, delivery.invocation_id):
             return _lost(_unavailable(failures), [queue], fields)
-        return _Outcome("rejected", logging.WARNING, answers.refused(problem), fields)
+        return Outcome("rejected", logging.WARNING, answers.refused(problem), fields)
 
 
 def _told(document: dict[str, Any]) -> dict[str, Any]:
@@ -250,9 +266,9 @@ def _unavailable(failures: Iterable[StorageUnavailable]) -> Problem:
     return Problem(Kind.STORAGE_UNAVAILABLE, "; ".join(map(str, failures)) + ".")
 
 
-def _lost(problem: Problem, queues: Sequence[str] | None, fields: dict[str, Any]) -> _Outcome:
+def _lost(problem: Problem, queues: Sequence[str] | None, fields: dict[str, Any]) -> Outcome:
     loss = _Loss(problem.kind.reason, problem.detail, queues)
-    return _Outcome("lost", logging.ERROR, answers.refused(problem), fields, loss)
+    return Outcome("lost", logging.ERROR, answers.refused(problem), fields, loss)
 
 
 def _log_loss(delivery: Delivery, loss: _Loss) -> None:
@@ -260,7 +276,7 @@ def _log_loss(delivery: Delivery, loss: _Loss) -> None:
         "reason": loss.reason,
         "detail": loss.detail,
         "queues": loss.queues,
-        "receivedAt": rejected.moment(delivery.received_at),
+        "receivedAt": moment(delivery.received_at),
         "registry": delivery.registry,
         "traceparent": delivery.traceparent,
         "invocation": delivery.invocation_id,

@@ -18,6 +18,7 @@ from shared.text import clip
 
 DELIVERY = "acr_delivery"
 LOST = "acr_lost_delivery"
+RECONCILED = "acr_reconcile"
 
 _LOG = logging.getLogger("acr_webhook")
 _MAX_TEXT = 256
@@ -31,6 +32,11 @@ def delivery(level: int, fields: Mapping[str, Any]) -> None:
     """Logs what became of one delivery."""
     if _LOG.isEnabledFor(level):
         _LOG.log(level, "%s %s", DELIVERY, json.dumps(_clipped(fields)))
+
+
+def reconciled(level: int, fields: Mapping[str, Any]) -> None:
+    """Logs what the record of one webhook said, and what was done."""
+    _LOG.log(level, "%s %s", RECONCILED, json.dumps(_clipped(fields)))
 
 
 def lost(fields: Mapping[str, Any], body: Mapping[str, Any]) -> None:

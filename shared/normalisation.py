@@ -1,11 +1,12 @@
 """A valid delivery to a CloudEvent."""
 
 import re
+from datetime import datetime
 from typing import Any
 
 from shared.actions import Action
 from shared.registries import Registry
-from shared.timestamps import to_utc
+from shared.timestamps import moment, to_utc
 
 # Source of an event whose registry nothing tells. The top-level domain is reserved (RFC 2606):
 # no registry will ever answer there.
@@ -19,11 +20,13 @@ def to_event(
     action: Action,
     registry: Registry | None,
     traceparent: str | None = None,
+    recovered_at: datetime | None = None,
 ) -> dict[str, Any]:
     """The CloudEvents 1.0 object for `delivery`, valid against `schemas/event.v1.json`.
 
     The attributes are those that Event Grid gives the same occurrence; `data` is the delivery
-    itself. A `traceparent` that is not of the W3C's form is left out.
+    itself. A `traceparent` that is not of the W3C's form is left out. `recovered_at`, in UTC, is
+    set where the registry's record told of the delivery, and not the registry.
     """
     target = delivery["target"]
     event = {
@@ -43,6 +46,8 @@ def to_event(
             event["acrreference"] = reference
     if traceparent and _TRACEPARENT.fullmatch(traceparent):
         event["traceparent"] = traceparent
+    if recovered_at:
+        event["acrrecovered"] = moment(recovered_at)
     return event
 
 

@@ -27,6 +27,7 @@ class Kind(Enum):
     INVALID_DELIVERY = ("invalid-delivery", 422, "The delivery violates the schema of its action")
     UNROUTED = ("unrouted", 422, "No route takes the event")
     INVALID_REGISTRY = ("invalid-registry", 422, "The registry parameter cannot be right")
+    INVALID_RECORD = ("invalid-record", 422, "The registry's record holds no delivery")
     FAULT = ("fault", 500, "The function failed")
     STORAGE_UNAVAILABLE = ("storage-unavailable", 503, "The delivery could not be stored")
 

@@ -6,9 +6,7 @@ import random
 from base64 import b64decode
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import getproxies
 
-import aiohttp
 from azure.core.exceptions import (
     AzureError,
     HttpResponseError,
@@ -16,12 +14,12 @@ from azure.core.exceptions import (
     ResourceNotFoundError,
     ServiceResponseTimeoutError,
 )
-from azure.core.pipeline.transport import AioHttpTransport
 from azure.storage.queue import BinaryBase64EncodePolicy, StorageErrorCode
 from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
 from shared.connections import Connection, Identity
 from shared.identity import TokenUnavailable, credential
+from shared.transport import session, transport
 
 NEVER_EXPIRES = -1
 
@@ -35,10 +33,6 @@ _SHORTEST_ATTEMPT = 0.5
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 0.5
 
-# Seconds; for what is not under a deadline of its own.
-_CONNECT = 2
-_READ = 10
-
 # At INFO the SDK logs every request and its headers: noise for the operator, time for us.
 logging.getLogger("azure.core.pipeline.policies").setLevel(logging.WARNING)
 
@@ -47,7 +41,7 @@ class StorageUnavailable(Exception):
     """Storage did not do its part for `queue` in time. Says why, without account name or key."""
 
     def __init__(self, queue: str, error: Exception) -> None:
-        super().__init__(f"{queue}: {_reason(error)}")
+        super().__init__(f"{queue}: {reason(error)}")
         self.queue = queue
 
 
@@ -88,26 +82,11 @@ def connect(connection: Connection) -> QueueServiceClient:
 
     To be called on the event loop that will use it, with a connection that `check` passed.
     """
-    # Looking up proxies and .netrc on each request costs more than the request itself. No limit
-    # of connections: sends that stall on one queue must not keep the others waiting.
-    session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,
-        trust_env=bool(getproxies().keys() - {"no"}),
-    )
-    options: dict[str, Any] = {
-        "transport": AioHttpTransport(
-            session=session, connection_timeout=_CONNECT, read_timeout=_READ
-        ),
-        "retry_total": 0,
-    }
+    shared = session()
+    options: dict[str, Any] = {"transport": transport(shared, closes_it=True), "retry_total": 0}
     if isinstance(connection, Identity):
-        # The session is one, and the client of the queues closes it.
-        for_tokens = AioHttpTransport(session=session, session_owner=False)
-        return QueueServiceClient(
-            connection.queue_service_uri, credential(connection, for_tokens), **options
-        )
+        tokens = credential(connection.principal, transport(shared))
+        return QueueServiceClient(connection.queue_service_uri, tokens, **options)
     return QueueServiceClient.from_connection_string(connection.value, **options)
 
 
@@ -239,19 +218,21 @@ def _code(error: HttpResponseError) -> str | None:
     return str(getattr(code, "value", code)) if code else None
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """Why Storage did not do its part: short, without account name or key."""
     if isinstance(error, _MayNotCreate):
         return (
-            "there is no such queue, and the identity may not create it: create it, or give the "
-            "identity the role Storage Queue Data Contributor"
+            "there is no such queue, and the app may not create it: create it, or give the "
+            "app's identity the role Storage Queue Data Contributor"
         )
     if _is_denied(error):
         return (
-            "the identity may not send: it needs the role Storage Queue Data Message Sender (a new "
-            "assignment takes some minutes)"
+            "Storage does not allow it: an identity needs the role Storage Queue Data Message "
+            "Sender to send, Storage Queue Data Contributor to take messages (a new assignment "
+            "takes some minutes)"
         )
     if isinstance(error, TokenUnavailable):
-        return "nobody gives the app a token for its identity"
+        return str(error)
     if isinstance(error, HttpResponseError) and error.status_code is not None:
         return f"Storage answered {error.status_code} {_code(error) or error.reason}"
     if isinstance(error, TimeoutError | ServiceResponseTimeoutError):

@@ -60,6 +60,17 @@ class AllowList:
             registries[name] = Registry(name, resource_id or None)
         return cls(registries)
 
+    def __contains__(self, login_server: str) -> bool:
+        return not self._registries or login_server in self._registries
+
+    def by_resource_id(self, resource_id: str) -> Registry | None:
+        """The registry on the list with this Azure resource id, whose case does not count."""
+        wanted = resource_id.lower()
+        for registry in self._registries.values():
+            if (registry.resource_id or "").lower() == wanted:
+                return registry
+        return None
+
     def registry(self, host: str | None, parameter: str | None) -> Registry | None:
         """The registry of a delivery, None where nothing tells.
 

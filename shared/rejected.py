@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from shared.problems import Problem
+from shared.timestamps import moment
 
 # Characters. More of one than a host name can have explains nothing.
 _MAX_PARAMETER = 255
@@ -83,11 +84,6 @@ def body_bytes(document: Mapping[str, Any]) -> bytes:
     """The bytes that `body` made `document` of; their beginning where it was truncated."""
     content: str = document["content"]
     return content.encode() if document["encoding"] == "utf-8" else b64decode(content)
-
-
-def moment(instant: datetime) -> str:
-    """`instant`, which is in UTC, as RFC 3339 has it."""
-    return instant.isoformat().replace("+00:00", "Z")
 
 
 def _printable(text: str) -> str:

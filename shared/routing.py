@@ -1,5 +1,6 @@
 """Which events go to which queue: `routes.json`."""
 
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ ROUTES_FILE = Path(__file__).parent.parent / "routes.json"
 
 _SCHEMA = "routes.v1.json"
 _APP_SETTING = re.compile(r"%([^%]+)%")
+
+# Members in which %NAME% stands for itself.
+_PLAIN = ("$schema", "name")
 
 # What each filter looks at, in a CloudEvent of ours.
 VALUES: Mapping[str, Callable[[dict[str, Any]], str | None]] = {
@@ -82,7 +86,7 @@ class Routes:
         except ValueError as error:
             raise RoutesError(f"not JSON: {error}") from None
         _require_none(
-            f"{violation.pointer or '(top)'}: {violation.detail}"
+            f"{_line(violation.pointer) or '(top)'}: {violation.detail}"
             for violation in violations(validator(_SCHEMA), document)
         )
         _require_none(_missing(document, app_settings))
@@ -110,6 +114,11 @@ class Routes:
         return list(dict.fromkeys(route.queue for route in self.routes if route.takes(event)))
 
 
+def _line(pointer: str) -> str:
+    """`pointer` on one line, whatever names there are in it."""
+    return json.dumps(pointer, ensure_ascii=False)[1:-1]
+
+
 def _require_none(faults: Iterable[str]) -> None:
     if lines := list(faults):
         raise RoutesError("\n".join(lines))
@@ -120,7 +129,7 @@ def _missing(part: Any, app_settings: Mapping[str, str], pointer: str = "") -> I
     if isinstance(part, str):
         for name in _APP_SETTING.findall(part):
             if not app_settings.get(name, "").strip():
-                yield f"{pointer}: {shown(part)} names the app setting {name}, which is not set"
+                yield f"{pointer}: the app setting {shown(name)} is not set"
     for step, inner in _members(part):
         yield from _missing(inner, app_settings, f"{pointer}/{step}")
 
@@ -128,7 +137,7 @@ def _missing(part: Any, app_settings: Mapping[str, str], pointer: str = "") -> I
 def _members(part: Any) -> Iterable[tuple[str | int, Any]]:
     match part:
         case dict():
-            return part.items()
+            return [item for item in part.items() if item[0] not in _PLAIN]
         case list():
             return enumerate(part)
     return ()
@@ -142,7 +151,10 @@ def _filled(part: Any, app_settings: Mapping[str, str]) -> Any:
         case list():
             return [_filled(item, app_settings) for item in part]
         case dict():
-            return {name: _filled(value, app_settings) for name, value in part.items()}
+            return {
+                name: value if name in _PLAIN else _filled(value, app_settings)
+                for name, value in part.items()
+            }
     return part
 
 
@@ -152,13 +164,20 @@ def _contradictions(document: dict[str, Any], filled: dict[str, Any]) -> Iterato
     Quotes `document` alone: a setting could be a secret that was named by mistake.
     """
     rejected = filled["rejectedQueue"]
-    yield from _queue_fault("/rejectedQueue", document["rejectedQueue"], rejected)
+    definitions = validator(_SCHEMA).document["$defs"]
+    is_queue, is_pattern = definitions["queueName"], definitions["patterns"]["items"]
+    yield from _unfit("/rejectedQueue", document["rejectedQueue"], rejected, is_queue)
     names: dict[str, int] = {}
     for number, (route, chosen) in enumerate(
         zip(document["routes"], filled["routes"], strict=True)
     ):
         place = f"/routes/{number}"
-        yield from _queue_fault(f"{place}/queue", route["queue"], chosen["queue"])
+        yield from _unfit(f"{place}/queue", route["queue"], chosen["queue"], is_queue)
+        for name in filter(chosen.__contains__, VALUES):
+            for index, (written, pattern) in enumerate(zip(route[name], chosen[name], strict=True)):
+                # Whether it excludes is for the file to say, not for a setting.
+                body = pattern[1:] if written.startswith("!") else pattern
+                yield from _unfit(f"{place}/{name}/{index}", written, f"!{body}", is_pattern)
         if chosen["queue"] == rejected:
             yield f"{place}/queue: is the rejectedQueue, which gets no events"
         if "name" in route and (first := names.setdefault(route["name"], number)) != number:
@@ -172,14 +191,14 @@ def _contradictions(document: dict[str, Any], filled: dict[str, Any]) -> Iterato
         if not any(map(Filter(chosen.get("actions", ())).passes, event_actions())):
             yield f"{place}/actions: leave no action that raises an event"
         for index, pattern in enumerate(chosen.get("registries", ())):
-            if pattern != pattern.lower():
+            if pattern != pattern.lower() and "[" not in pattern:
                 yield (
                     f"{place}/registries/{index}: {shown(route['registries'][index])} matches no "
                     "login server, as these are in lower case"
                 )
 
 
-def _queue_fault(place: str, written: str, name: str) -> Iterator[str]:
-    rule = validator(_SCHEMA).document["$defs"]["queueName"]
-    if not re.search(rule["pattern"], name):
-        yield f"{place}: {shown(written)} stands for no valid {rule['title']}"
+def _unfit(place: str, written: str, meant: str, schema: Mapping[str, Any]) -> Iterator[str]:
+    """A fault where `meant`, for which `written` stands, is not what `schema` has."""
+    if not re.search(schema["pattern"], meant):
+        yield f"{place}: {shown(written)} stands for no valid {schema['title']}"

@@ -2,17 +2,24 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
 from shared import connections
-from shared.connections import Connection
+from shared.connections import Connection, Principal, require_https
 from shared.limits import MAX_MESSAGE_BYTES
 from shared.registries import AllowList
+from shared.webhooks import Webhook, webhooks
 
 # Beyond any delivery known (a push has about 900 bytes), and still a message of its own.
 MAX_BODY_BYTES = 32 * 1024
 
 # Of the five seconds that the registry waits; the rest is the network's and the platform's.
 BUDGET_SECONDS = 4.0
+
+# How long the registry keeps its record is not documented; this is likely to be longer.
+RECOVERED_DAYS = 30.0
+
+MANAGEMENT = "https://management.azure.com"
 
 
 class SettingsError(ValueError):
@@ -32,7 +39,7 @@ class Settings:
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> "Settings":
         """The settings in `environment`; an empty one counts as absent. Raises SettingsError."""
-        given = {name: value.strip() for name, value in environment.items() if value.strip()}
+        given = _given(environment)
         try:
             storage = connections.read(given)
         except ValueError as error:
@@ -48,6 +55,42 @@ class Settings:
             _number(given, "ACR_BUDGET_SECONDS", BUDGET_SECONDS, 0.5, 30),
             _flag(given, "ACR_KEEP_UNROUTED"),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class ReconcileSettings:
+    """The settings of `AcrReconcile`; those of the road apply too.
+
+    `webhooks`: none where it has nothing to do. `memory`: for so long is remembered what was
+    recovered; what is older is left alone, or it could come twice. `endpoint` is that of the
+    management API.
+    """
+
+    webhooks: tuple[Webhook, ...]
+    memory: timedelta
+    endpoint: str
+    principal: Principal
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> "ReconcileSettings":
+        """As `Settings.read`. Raises SettingsError."""
+        given = _given(environment)
+        endpoint = given.get("AcrManagement__endpoint", MANAGEMENT)
+        try:
+            require_https("AcrManagement__endpoint", endpoint, MANAGEMENT)
+            principal = Principal.read(given, "AcrManagement")
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
+        try:
+            chosen = webhooks(given.get("ACR_WEBHOOKS", ""))
+        except ValueError as error:
+            raise SettingsError(f"ACR_WEBHOOKS: {error}") from None
+        days = _number(given, "ACR_RECOVERED_DAYS", RECOVERED_DAYS, 1, 365)
+        return cls(chosen, timedelta(days=days), endpoint.rstrip("/"), principal)
+
+
+def _given(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value.strip() for name, value in environment.items() if value.strip()}
 
 
 def _number(

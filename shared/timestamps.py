@@ -32,3 +32,8 @@ def to_utc(text: str) -> str:
             raise ValueError("outside the years 1 to 9999 in UTC") from None
     fraction = f".{fraction[:FRACTION_DIGITS]}" if fraction else ""
     return f"{instant.isoformat()}{fraction}Z"
+
+
+def moment(instant: datetime) -> str:
+    """`instant`, which is in UTC, as RFC 3339 has it."""
+    return instant.isoformat().replace("+00:00", "Z")

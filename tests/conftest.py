@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from azure.core.messaging import CloudEvent as AzureCloudEvent
 from azure.storage.queue import BinaryBase64DecodePolicy, QueueMessage
 from cloudevents.core.formats.json import JSONFormat
@@ -134,3 +135,15 @@ async def storage(azurite: str) -> AsyncIterator[Storage]:
         await storage.service.delete_queue(queue)
     yield storage
     await storage.service.close()
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a certificate for this machine, its key, and who vouches for it."""
+    folder = tmp_path_factory.mktemp("certificates")
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    certificate.cert_chain_pems[0].write_to_path(folder / "cert.pem")
+    certificate.private_key_pem.write_to_path(folder / "key.pem")
+    return folder

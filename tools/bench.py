@@ -236,7 +236,7 @@ def _environment(connection: str) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith("ACR_") and not name.lower().endswith("_proxy")
+        if not name.startswith(("ACR_", f"{CONNECTION}__")) and not name.lower().endswith("_proxy")
     }
     return {**kept, CONNECTION: connection}
 

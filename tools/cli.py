@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
@@ -48,6 +49,8 @@ DEFAULTS = {
     "ACR_MAX_BODY_BYTES": "",
     "ACR_BUDGET_SECONDS": "",
     "ACR_KEEP_UNROUTED": "",
+    "ACR_WEBHOOKS": "",
+    "AcrReconcileSchedule": "0 */5 * * * *",
 }
 
 console = Console()
@@ -104,6 +107,9 @@ def host(
     folder: Annotated[
         Path, typer.Option("--app", help="The app's folder.", exists=True, file_okay=False)
     ] = ROOT,
+    timers_at_once: Annotated[
+        bool, typer.Option("--timers-at-once", help="Call functions with a timer now, too.")
+    ] = False,
 ) -> None:
     """Serve a function app, this one or another, for local use only (no keys are checked)."""
     from tools import host as local_host
@@ -114,13 +120,22 @@ def host(
             if isinstance(function, local_host.QueueFunction):
                 _say(errors, f"  {function.name}: queue {function.trigger.queue}")
                 continue
+            if isinstance(function, local_host.TimerFunction):
+                _say(errors, f"  {function.name}: timer {function.trigger.schedule}")
+                continue
             methods = ",".join(sorted(function.methods))
             url = f"http://127.0.0.1:{port}{function.path}"
             _say(errors, f"  {function.name}: [{methods}] {url}")
 
     with _plainly():
         local_host.configure_logging()
-        serving = local_host.serve(folder.resolve(), port, ready, local_settings=local_settings)
+        serving = local_host.serve(
+            folder.resolve(),
+            port,
+            ready,
+            local_settings=local_settings,
+            timers_at_once=timers_at_once,
+        )
         asyncio.run(serving)
 
 
@@ -130,7 +145,7 @@ def start(port: Port = PORT, queue_port: QueuePort = QUEUE_PORT) -> None:
     with (
         _plainly(),
         azurite(queue_port, ROOT / ".azurite" / "start") as storage,
-        developers_app(port, {"AcrEventsStorage": storage.address}) as running,
+        developers_app(port, {"AcrEventsStorage": storage.address, **_schedule()}) as running,
     ):
         body = "tests/examples/push/documented.json"
         _say(console, f"\nThe function answers. Send it a push:\n\n  curl -i {running.address} \\")
@@ -267,6 +282,75 @@ def replay(
 
 
 @app.command()
+def reconcile(
+    webhook: Annotated[
+        list[str] | None,
+        typer.Option(help="Resource id of a webhook; several are allowed. Else ACR_WEBHOOKS."),
+    ] = None,
+    since: Annotated[
+        datetime | None, typer.Option(help="Leave earlier deliveries alone. In UTC.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what was missed; change nothing.")
+    ] = False,
+    queue_port: QueuePortOnly = None,
+) -> None:
+    """Read the registry's own record of its deliveries, and recover those that never arrived.
+
+    Exit status: 0 where nothing is left to recover, else 1.
+    """
+    from rich.table import Table
+
+    from shared.ingest import Ingest
+    from shared.reconciliation import FAILED, Reconciliation, Report
+    from shared.settings import ReconcileSettings
+
+    reports: list[Report] = []
+    with _plainly():
+        _settings(queue_port)
+        if webhook:
+            os.environ["ACR_WEBHOOKS"] = ",".join(webhook)
+        try:
+            ingest = Ingest.from_environment(os.environ)
+            settings = ReconcileSettings.read(os.environ)
+        except ValueError as error:
+            raise ToolError(str(error)) from None
+        if not settings.webhooks:
+            raise ToolError("No webhook is named: use --webhook or set ACR_WEBHOOKS.")
+
+        async def run(advanced: Callable[[int], None]) -> None:
+            reconciling = Reconciliation(
+                ingest,
+                settings,
+                since=since and since.replace(tzinfo=since.tzinfo or UTC),
+                dry_run=dry_run,
+                advanced=advanced,
+            )
+            try:
+                reports.extend(await reconciling.run())
+            except ValueError as error:
+                raise ToolError(str(error)) from None
+            finally:
+                await ingest.queues.close()
+
+        with _progress() as progress:
+            task = progress.add_task("Reading the record", total=None)
+            _run(run(lambda count: progress.advance(task, count)))
+        title = "Dry run: nothing was changed" if dry_run else None
+        grid = Table("webhook", "deliveries", "", title=title)
+        for report in reports:
+            rows = [(name, str(count)) for name, count in report.entries.items() if count]
+            for number, (name, count) in enumerate(rows or [("none", "0")]):
+                grid.add_row("" if number else report.webhook.label, name, count)
+        console.print(grid)
+        for report in reports:
+            if report.trouble:
+                _say(errors, f"{report.webhook.label}: {report.trouble}")
+    if any(report.trouble or report.entries[FAILED] for report in reports):
+        raise typer.Exit(1)
+
+
+@app.command()
 def peek(
     queue: Annotated[str | None, typer.Argument(help="A queue; without it, all.")] = None,
     queue_port: QueuePortOnly = None,
@@ -318,8 +402,8 @@ def check(file: RoutesFile = ROOT / "routes.json") -> None:
 def explain(
     action: Annotated[str, typer.Argument(help="push, delete, …")],
     reference: Annotated[str, typer.Argument(help="Repository, as in team-a/web:v1.")],
-    registry: Annotated[str | None, typer.Option(help="Login server.")] = None,
-    media_type: Annotated[str | None, typer.Option(help="Media type of the artifact.")] = None,
+    registry: Annotated[str | None, typer.Option(help="Login server; else the example's.")] = None,
+    media_type: Annotated[str | None, typer.Option(help="Media type; else the example's.")] = None,
     file: RoutesFile = ROOT / "routes.json",
 ) -> None:
     """Say which routes take an event, and which filter turns it away from the others.
@@ -331,7 +415,9 @@ def explain(
     with _plainly():
         read_local_settings(ROOT)
         checked = routes.load(os.environ, file)
-        event = routes.event(action, routes.Pushed.parse(reference), registry, media_type)
+        event = routes.event(
+            action, routes.Pushed.parse(reference), registry, media_type, os.environ
+        )
     _say(console, routes.seen(event))
     console.print(routes.explanation(checked, event))
     if not checked.queues_for(event):
@@ -366,6 +452,12 @@ def bench() -> None:
         console.print(f"[red]Missed:[/] {', '.join(missed)}", highlight=False)
         raise typer.Exit(1)
     console.print("[green]✓[/] Every target is reached.")
+
+
+def _schedule() -> dict[str, str]:
+    """The schedule as shipped, where the environment has none."""
+    name = "AcrReconcileSchedule"
+    return {} if os.environ.get(name) else {name: DEFAULTS[name]}
 
 
 def _settings(queue_port: int | None) -> "Settings":

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,10 @@ from typing import Any
 
 class ToolError(Exception):
     """Something the user can put right; the message says how."""
+
+
+class SettingMissing(ToolError):
+    """An app setting that a binding names is not set."""
 
 
 def read_json(file: Path) -> dict[str, Any]:
@@ -77,6 +82,19 @@ def http_path(root: Path, folder: Path) -> str:
     if "{" in route:
         raise ToolError(f"{folder.name}: the local host knows no route parameters ({route}).")
     return "/" + "/".join(filter(None, (route_prefix(root), route)))
+
+
+def app_setting(name: str) -> str:
+    """The app setting `name`. Raises SettingMissing."""
+    value = os.environ.get(name)
+    if not value:
+        raise SettingMissing(f"The app setting {name} is not set.")
+    return value
+
+
+def with_app_settings(text: str) -> str:
+    """`text` with app settings in the place of %NAME%. Raises SettingMissing."""
+    return re.sub("%([^%]+)%", lambda found: app_setting(found[1]), text)
 
 
 @contextmanager

@@ -1,9 +1,9 @@
 """A local host for the function app, for development and tests.
 
-Serves every function folder as Azure would: HTTP by aiohttp, queues by tools/queue_trigger.py, the
-functions loaded and run by Microsoft's own runtime for this programming model,
-`azure-functions-runtime-v1`, so that what passes here loads and answers the same there.
-It checks no keys and must not face a network.
+Serves every function folder as Azure would: HTTP by aiohttp, queues by tools/queue_trigger.py,
+timers by tools/timer_trigger.py. The functions are loaded and run by Microsoft's own runtime for
+this programming model, `azure-functions-runtime-v1`, so that what passes here loads and answers the
+same there. It checks no keys and must not face a network.
 """
 
 import asyncio
@@ -25,14 +25,17 @@ from azure_functions_runtime_v1.bindings.datumdef import Datum
 from azure_functions_runtime_v1.native_invocation import invocation_request_native
 
 from tools.function_app import (
+    SettingMissing,
     ToolError,
     function_json,
     http_path,
     read_local_settings,
 )
 from tools.queue_trigger import QueueTrigger, queue_trigger
+from tools.timer_trigger import TimerTrigger, timer_trigger
 
 _MAX_BODY_BYTES = 100 * 1024 * 1024  # the platform's own limit
+_GRACE = 10  # seconds for what functions have in hand when the host is stopped
 _ALL_METHODS = ("get", "post", "put", "patch", "delete", "head", "options")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -77,7 +80,16 @@ class QueueFunction:
     trigger: QueueTrigger
 
 
-Function = HttpFunction | QueueFunction
+@dataclass(frozen=True)
+class TimerFunction:
+    """A function with a timer trigger: its name, trigger parameter and trigger."""
+
+    name: str
+    parameter: str
+    trigger: TimerTrigger
+
+
+Function = HttpFunction | QueueFunction | TimerFunction
 
 
 def _look_here_last(root: Path) -> None:
@@ -101,7 +113,14 @@ async def load(root: Path) -> list[Function]:
     folders = _function_folders(root)
     if not folders:
         raise ToolError(f"{root} holds no function: no folder in it has a function.json.")
-    return [await _load_function(root, folder) for folder in folders]
+    functions = []
+    for folder in folders:
+        try:
+            functions.append(await _load_function(root, folder))
+        except SettingMissing as error:
+            # As in Azure: the others are served.
+            log.error("%s is not run: %s", folder.name, error)  # noqa: TRY400 (says it all)
+    return functions
 
 
 async def _load_function(root: Path, folder: Path) -> Function:
@@ -133,7 +152,9 @@ async def _load_function(root: Path, folder: Path) -> Function:
         if binding["type"] == "queueTrigger":
             trigger = queue_trigger(root, folder, binding)
             return QueueFunction(folder.name, binding["name"], trigger)
-    raise ToolError(f"{folder.name}: this host knows HTTP and queue triggers only.")
+        if binding["type"] == "timerTrigger":
+            return TimerFunction(folder.name, binding["name"], timer_trigger(folder, binding))
+    raise ToolError(f"{folder.name}: this host knows HTTP, queue and timer triggers only.")
 
 
 def configure_logging() -> None:
@@ -209,6 +230,10 @@ async def _invoke(
     return ok, result
 
 
+async def _tick(function: TimerFunction, occasion: Datum) -> None:
+    await _invoke(function, occasion, {})
+
+
 async def _take(function: QueueFunction, message: Datum, metadata: dict[str, Datum]) -> bool:
     ok, _ = await _invoke(function, message, metadata)
     return ok
@@ -227,8 +252,12 @@ async def serve(
     ready: Callable[[list[Function]], None],
     *,
     local_settings: bool = True,
+    timers_at_once: bool = False,
 ) -> None:
-    """Serves the app in `root`, an absolute path, on the loopback until SIGINT or SIGTERM."""
+    """Serves the app in `root`, an absolute path, on the loopback until SIGINT or SIGTERM.
+
+    `timers_at_once`: functions with a timer are called at the start, too.
+    """
     if local_settings:
         read_local_settings(root)
     functions = await load(root)
@@ -246,16 +275,21 @@ async def serve(
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    feeding = [
-        asyncio.create_task(one.trigger.run(partial(_take, one)))
-        for one in functions
-        if isinstance(one, QueueFunction)
-    ]
     ready(functions)
+    triggers: list[asyncio.Task[None]] = []
+    for one in functions:
+        if isinstance(one, QueueFunction):
+            triggers.append(asyncio.create_task(one.trigger.run(partial(_take, one), stop)))
+        elif isinstance(one, TimerFunction):
+            running = one.trigger.run(partial(_tick, one), stop, at_once=timers_at_once)
+            triggers.append(asyncio.create_task(running))
     await stop.wait()
-    for task in feeding:
-        task.cancel()
-    await asyncio.gather(*feeding, return_exceptions=True)
+    if triggers:
+        # What is in hand is finished, as far as it can be.
+        _, pending = await asyncio.wait(triggers, timeout=_GRACE)
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
     await runner.cleanup()
     # The app's connections die with the process, as they do in Azure; asyncio need not warn.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)

@@ -112,15 +112,19 @@ def azurite(port: int, data: Path, options: Sequence[str] = ()) -> Iterator[Chil
 
 @contextmanager
 def app(
-    port: int, settings: Mapping[str, str], *, quiet: bool = False, folder: Path = ROOT
+    port: int,
+    settings: Mapping[str, str],
+    *options: str,
+    quiet: bool = False,
+    folder: Path = ROOT,
 ) -> Iterator[Child]:
     """Serves the app in `folder` on `port` with the host in tools/.
 
     Its address is its function's URL. `settings` win over the environment; local.settings.json is
-    not read. Raises ToolError where it does not start.
+    not read. `options` are the host's. Raises ToolError where it does not start.
     """
     command = [sys.executable, "-m", "tools", "host", "--port", str(port), "--no-local-settings"]
-    command += ["--app", str(folder)]
+    command += ["--app", str(folder), *options]
     with _app(port, command, settings, quiet=quiet) as child:
         yield child
 
@@ -180,7 +184,7 @@ def _child(
                 process = subprocess.Popen(
                     command,
                     cwd=ROOT,
-                    env={**os.environ, **(environment or {})},
+                    env=_environment(environment or {}),
                     stdin=subprocess.DEVNULL,
                     stdout=output if quiet else None,
                     stderr=subprocess.STDOUT if quiet else None,
@@ -197,6 +201,14 @@ def _child(
         finally:
             if process:
                 _end(process)
+
+
+def _environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """Ours, and `settings`, which say where the storage account is alone if they say it at all."""
+    ours = dict(os.environ)
+    if settings.get("AcrEventsStorage"):
+        ours = {n: value for n, value in ours.items() if not n.startswith("AcrEventsStorage__")}
+    return {**ours, **settings}
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from shared.connections import Connection
 from shared.parsing import decode
-from shared.queues import connect
+from shared.queues import connect, reason
 from shared.text import clip
 from tools.function_app import ToolError
 
@@ -41,8 +41,7 @@ async def peek(connection: Connection, name: str | None = None) -> AsyncIterator
                 messages = await client.peek_messages(max_messages=MOST_MESSAGES)
                 yield Queue(each, count or 0, [_parsed(message.content) for message in messages])
         except AzureError as error:
-            reason = str(error).splitlines()[0]
-            raise ToolError(f"The queues cannot be read: {reason}") from None
+            raise ToolError(f"The queues cannot be read: {reason(error)}.") from None
 
 
 def _parsed(content: str) -> Any:

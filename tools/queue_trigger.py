@@ -7,7 +7,6 @@ times lies on the queue's poison queue.
 
 import asyncio
 import logging
-import os
 import re
 from base64 import b64decode
 from collections.abc import Awaitable, Callable, Mapping
@@ -17,12 +16,18 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
+from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.storage.queue import QueueMessage
 from azure.storage.queue.aio import QueueClient
 from azure_functions_runtime_v1.bindings.datumdef import Datum
 
-from tools.function_app import ToolError, host_extension
+from tools.function_app import (
+    ToolError,
+    app_setting,
+    host_extension,
+    read_json,
+    with_app_settings,
+)
 
 # Seconds for which a message in hand is hidden from others.
 _HOLD = 600
@@ -70,6 +75,10 @@ def queue_trigger(root: Path, folder: Path, binding: Mapping[str, Any]) -> "Queu
 
     Raises ToolError.
     """
+    if "extensionBundle" not in read_json(root / "host.json"):
+        raise ToolError(
+            f"{folder.name}: queue triggers need an extensionBundle in host.json, in Azure as here."
+        )
     try:
         return QueueTrigger(binding, Options.read(host_extension(root, "queues")))
     except (KeyError, TypeError, ValueError) as error:
@@ -83,23 +92,25 @@ class QueueTrigger:
     def __init__(self, binding: Mapping[str, Any], options: Options) -> None:
         """Raises ToolError where the binding names an app setting that is not set."""
         connection = str(binding.get("connection") or "AzureWebJobsStorage")
-        self.queue = re.sub("%([^%]+)%", lambda found: _setting(found[1]), binding["queueName"])
-        self._connection = _setting(connection)
+        self.queue = with_app_settings(binding["queueName"])
         self._options = options
+        self._connection = app_setting(connection)
+        self._client(self.queue)  # raises ValueError where it is no connection string
 
-    async def run(self, invoke: Invoke) -> None:
-        """Hands out messages until it is cancelled; `invoke` runs to its end."""
+    async def run(self, invoke: Invoke, stop: asyncio.Event) -> None:
+        """Hands out messages until `stop` is set; `invoke` runs to its end."""
         pause = _FIRST_PAUSE
         async with self._client(self.queue) as client:
-            while True:
+            while not stop.is_set():
                 if await self._batch(client, invoke):
                     pause = _FIRST_PAUSE
                     continue
-                await asyncio.sleep(pause)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), pause)
                 pause = min(pause * 2, self._options.longest_pause)
 
     def _client(self, queue: str) -> QueueClient:
-        return QueueClient.from_connection_string(self._connection, queue)
+        return QueueClient.from_connection_string(self._connection, queue, retry_total=0)
 
     async def _batch(self, client: QueueClient, invoke: Invoke) -> bool:
         """Handles one batch; whether there was one."""
@@ -119,7 +130,7 @@ class QueueTrigger:
                     log.error("%s: %s", self.queue, str(result).partition("\n")[0])
         except ResourceNotFoundError:
             return False  # the platform waits for a queue too
-        except AzureError as error:
+        except Exception as error:  # noqa: BLE001 (on odd answers the SDK raises anything)
             log.warning("%s cannot be read: %s", self.queue, str(error).partition("\n")[0])
             return False
         return bool(messages)
@@ -150,13 +161,6 @@ class QueueTrigger:
             with suppress(ResourceExistsError):
                 await poison.create_queue()
             await poison.send_message(message.content, time_to_live=-1)
-
-
-def _setting(name: str) -> str:
-    value = os.environ.get(name)
-    if not value:
-        raise ToolError(f"The app setting {name} is not set.")
-    return value
 
 
 def _metadata(message: QueueMessage) -> dict[str, Datum]:

@@ -17,7 +17,7 @@ from shared import rejected
 from shared.ingest import Delivery, Ingest
 from shared.limits import MAX_MESSAGE_BYTES
 from shared.problems import Problem
-from shared.queues import connect
+from shared.queues import connect, reason
 from shared.routing import RoutesError
 from shared.settings import SettingsError
 from shared.validation import validator, violations
@@ -118,8 +118,7 @@ class Replay:
                     raise ToolError(f"There is no queue {self._queue}.") from None
                 started(0)
             except Exception as error:  # noqa: BLE001 (on odd answers the SDK raises anything)
-                reason = str(error).partition("\n")[0] or type(error).__name__
-                raise ToolError(f"{self._queue} cannot be replayed: {reason}") from None
+                raise ToolError(f"{self._queue} cannot be replayed: {reason(error)}.") from None
             finally:
                 await self._ingest.queues.close()
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from shared.actions import actions, event_actions
 from shared.normalisation import to_event
 from shared.problems import Problem
-from shared.registries import Registry, login_server
+from shared.registries import AllowList
 from shared.routing import VALUES, Routes, RoutesError
 from shared.validation import DeliveryValidator
 from tools import examples
@@ -28,9 +28,12 @@ class Pushed:
 
     @classmethod
     def parse(cls, reference: str) -> "Pushed":
-        """The parts of `reference`, which says no registry."""
+        """The parts of `reference`. Raises ToolError where it says a registry."""
         name, _, digest = reference.partition("@")
         repository, _, tag = name.partition(":")
+        first, slash, rest = repository.partition("/")
+        if slash and "." in first:
+            raise ToolError(f"Say the registry apart: {rest} --registry {first}")
         return cls(repository, tag or None, digest or None)
 
 
@@ -63,23 +66,27 @@ def unwanted(routes: Routes) -> list[str]:
 
 
 def event(
-    action: str, pushed: Pushed, registry: str | None, media_type: str | None
+    action: str,
+    pushed: Pushed,
+    registry: str | None,
+    media_type: str | None,
+    app_settings: Mapping[str, str],
 ) -> dict[str, Any]:
-    """The event that `action` on `pushed` would raise.
+    """The event that `action` on `pushed` would raise in the app with these settings.
 
     What is not told is that of the documented example. Raises ToolError where there is none such.
     """
     if action not in event_actions():
         raise ToolError(f"{action!r} raises no event; these do: {', '.join(event_actions())}.")
     delivery = examples.documented(action, registry)
-    told = {
+    named = {
         "repository": pushed.repository,
         "tag": pushed.tag,
         "digest": pushed.digest,
         "mediaType": media_type,
     }
     target = delivery["target"]
-    for name, value in told.items():
+    for name, value in named.items():
         if value is not None and name not in target:
             raise ToolError(f"A {action} has no {name}.")
         if value is not None:
@@ -87,14 +94,15 @@ def event(
     if pushed.tag is None:
         target.pop("tag", None)
     try:
-        host = login_server(registry) if registry else delivery.get("request", {}).get("host")
+        allowed = AllowList.parse(app_settings.get("ACR_REGISTRIES", ""))
         valid = DeliveryValidator([action]).validate(delivery)
+        source = allowed.registry(valid.get("request", {}).get("host"), registry)
     except Problem as problem:
-        faults = "\n".join(f"{v.pointer} {v.detail}" for v in problem.violations)
-        raise ToolError(f"There can be no such event.\n{faults}") from None
+        faults = "\n".join(f"{v.pointer} {v.detail}".strip() for v in problem.violations)
+        raise ToolError(f"The app would refuse that.\n{faults}") from None
     except ValueError as error:
-        raise ToolError(f"--registry: {error}.") from None
-    return to_event(valid, actions()[action], Registry(host) if host else None)
+        raise ToolError(f"ACR_REGISTRIES: {error}") from None
+    return to_event(valid, actions()[action], source)
 
 
 def seen(event: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ const [, , name] = process.argv;
 const queue = new QueueClient(account, name);
 const poison = new QueueClient(account, `${name}-poison`);
 const deserializer = new EventGridDeserializer();
+await queue.createIfNotExists();
 await poison.createIfNotExists();
 
 async function work(message) {
@@ -17,17 +18,16 @@ async function work(message) {
 }
 
 while (true) {
-  const { receivedMessageItems: messages } = await queue.receiveMessages({
-    numberOfMessages: 32, visibilityTimeout: 30,
-  });
-  for (const message of messages) {
+  // Hidden from other workers for 30 seconds: longer than the work takes.
+  const { receivedMessageItems } = await queue.receiveMessages({ visibilityTimeout: 30 });
+  for (const message of receivedMessageItems) {
     try {
       if (message.dequeueCount > 5) await poison.sendMessage(message.messageText, { messageTimeToLive: -1 });
       else await work(message);
       await queue.deleteMessage(message.messageId, message.popReceipt);
     } catch (error) {
-      console.error(message.messageId, error.message); // it comes again in 30 seconds
+      console.error(message.messageId, error.message); // it comes again when its time is over
     }
   }
-  if (messages.length === 0) await setTimeout(2000);
+  if (receivedMessageItems.length === 0) await setTimeout(2000);
 }

@@ -42,8 +42,9 @@ def main(name: str) -> None:
         QueueClient.from_connection_string(account, name) as queue,
         QueueClient.from_connection_string(account, f"{name}-poison") as poison,
     ):
-        with suppress(ResourceExistsError):
-            poison.create_queue()
+        for each in (queue, poison):
+            with suppress(ResourceExistsError):
+                each.create_queue()
         while True:
             if not take(queue, poison):
                 time.sleep(PAUSE)

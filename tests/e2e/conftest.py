@@ -28,7 +28,16 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-PARTS = ("AcrWebhook", "Health", "shared", "tools", "tests/examples", "host.json", "routes.json")
+PARTS = (
+    "AcrReconcile",
+    "AcrWebhook",
+    "Health",
+    "shared",
+    "tools",
+    "tests/examples",
+    "host.json",
+    "routes.json",
+)
 
 
 @pytest.fixture

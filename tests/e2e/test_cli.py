@@ -419,15 +419,26 @@ def test_routes_check_says_which_actions_no_route_takes(tmp_path: Path) -> None:
         (["delete", "web:v1"], 1, "A delete has no tag."),
         (["ping", "web:v1"], 1, "'ping' raises no event; these do: push"),
         (["push", "web@latest"], 1, "/target/digest is not a valid content digest"),
-        (["chart_push", "c:1", "--registry", "/"], 1, '--registry: "/" is not a host name'),
+        (["chart_push", "c:1", "--registry", "/"], 1, '"/" is not a host name'),
+        (["push", "contoso.azurecr.io/web:v1"], 1, "web --registry contoso.azurecr.io"),
     ],
 )
 def test_routes_explain_shows_what_the_filters_see(
     arguments: list[str], status: int, says: str
 ) -> None:
-    result = _tools("routes", "explain", *arguments)
+    result = _tools("routes", "explain", *arguments, ACR_REGISTRIES="")
     assert result.returncode == status
     assert says in result.stdout + result.stderr
+
+
+def test_routes_explain_takes_the_registries_that_the_app_would_take() -> None:
+    only = "contoso.azurecr.io"
+    result = _tools("routes", "explain", "chart_push", "c:1", ACR_REGISTRIES=only)
+    assert "registries: contoso.azurecr.io" in result.stdout
+    other = ("push", "web:v1", "--registry", "x.azurecr.io")
+    result = _tools("routes", "explain", *other, ACR_REGISTRIES=only)
+    assert result.returncode == 1
+    assert "The app would refuse that." in result.stderr
 
 
 def test_routes_explain_ends_with_1_where_no_route_takes_the_event(tmp_path: Path) -> None:

@@ -8,12 +8,13 @@ import sys
 import uuid
 from base64 import b64encode
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+from azure.core.exceptions import ResourceExistsError
 
 from shared.actions import actions
 from tools import processes
@@ -149,6 +150,18 @@ async def test_a_message_that_is_no_event_ends_on_the_poison_queue_and_the_next_
         await asyncio.sleep(0.1)
     assert [message.content for message in found] == [content]
     assert await queue.peek_messages() == []
+
+
+async def test_a_consumer_may_be_there_before_its_queue(
+    consume: Callable[[], Consumer], storage: Any
+) -> None:
+    consumer = consume()
+    await asyncio.sleep(2)
+    with suppress(ResourceExistsError):
+        await storage.service.create_queue(QUEUE)
+    event = EVENT_GRID | {"id": str(uuid.uuid4())}
+    await storage.service.get_queue_client(QUEUE).send_message(_message(event))
+    await consumer.until(lambda lines: any("grid:v1" in line for line in lines))
 
 
 @pytest.mark.parametrize("consume", ["python_function"], indirect=True)

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -57,7 +56,11 @@ def _command(port: int) -> list[str]:
     return [sys.executable, "-m", "tools", "host", "--port", str(port)]
 
 
-ENVIRONMENT = {"AzureWebJobsStorage": "UseDevelopmentStorage=true", "NO_COLOR": "1"}
+ENVIRONMENT = {
+    "AzureWebJobsStorage": "UseDevelopmentStorage=true",
+    "AcrReconcileSchedule": "0 0 0 1 1 *",
+    "NO_COLOR": "1",
+}
 
 
 def _fails(app: Path, **settings: str) -> str:
@@ -77,9 +80,10 @@ def _fails(app: Path, **settings: str) -> str:
 
 
 @contextmanager
-def _serving(app: Path, port: int, **settings: str) -> Iterator[None]:
+def _serving(app: Path, port: int, *options: str, **settings: str) -> Iterator[list[str]]:
+    """Serves the app; what it said until it served."""
     process = subprocess.Popen(
-        _command(port),
+        [*_command(port), *options],
         cwd=app,
         env={**os.environ, **ENVIRONMENT, **settings},
         stderr=subprocess.PIPE,
@@ -87,10 +91,12 @@ def _serving(app: Path, port: int, **settings: str) -> Iterator[None]:
     )
     assert process.stderr
     try:
+        said = []
         for line in process.stderr:
+            said.append(line)
             if "AcrWebhook:" in line:
                 break
-        yield
+        yield said
     finally:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=30)
@@ -173,7 +179,9 @@ def test_it_says_that_it_is_for_local_use(app: Path) -> None:
         text=True,
     )  # fmt: skip
     assert process.stderr
-    said = process.stderr.readline() + process.stderr.readline()
+    said = ""
+    while "AcrWebhook:" not in said:
+        said += process.stderr.readline()
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=30)
     assert process.returncode == 0
@@ -271,9 +279,12 @@ def test_a_function_json_that_is_not_json_is_named(app: Path) -> None:
 def test_a_trigger_that_this_host_does_not_know_is_named(app: Path) -> None:
     binding = {"type": "blobTrigger", "direction": "in", "name": "blob", "path": "p"}
     _add_echo(app, "def main(blob: bytes) -> None: ...", bindings=[binding])
-    assert "Echo: this host knows HTTP and queue triggers only" in _fails(app)
+    assert "Echo: this host knows HTTP, queue and timer triggers only" in _fails(app)
 
 
+DEVELOPMENT = ENVIRONMENT["AzureWebJobsStorage"]
+NOTHING = "def main(message: str) -> None: ..."
+ON_TIME = {"type": "timerTrigger", "name": "message", "schedule": "%EchoSchedule%"}
 ON_QUEUE = {
     "type": "queueTrigger", "direction": "in", "name": "message", "queueName": "%Queue%",
     "connection": "AcrEventsStorage",
@@ -283,19 +294,109 @@ ON_QUEUE = {
 @pytest.mark.parametrize(
     ("binding", "settings", "says"),
     [
-        (ON_QUEUE, {"Queue": "q"}, "The app setting AcrEventsStorage is not set"),
-        (ON_QUEUE, {"AcrEventsStorage": "x"}, "The app setting Queue is not set"),
-        ({**ON_QUEUE, "queueName": 5}, {"AcrEventsStorage": "x"}, "its queue trigger cannot be"),
+        ({**ON_QUEUE, "queueName": 5}, {"AcrEventsStorage": DEVELOPMENT}, "its queue trigger"),
         ({"type": "queueTrigger", "name": "message"}, {}, "'queueName' is missing"),
+        ({**ON_QUEUE, "queueName": "q", "connection": "SOME"}, {"SOME": "x"}, "its queue trigger"),
+        ({"type": "timerTrigger", "name": "message"}, {}, "'schedule' is missing"),
+        ({**ON_TIME, "schedule": "0 */5 * * *  * * *"}, {}, "is no schedule, as 0 */5 * * * * is"),
+        ({**ON_TIME, "schedule": "every day"}, {}, "'every day' is no schedule"),
     ],
 )
-def test_a_queue_trigger_that_cannot_be_used_is_named(
+def test_a_trigger_that_cannot_be_used_stops_the_host_and_is_named(
     app: Path, binding: dict[str, Any], settings: dict[str, str], says: str
 ) -> None:
-    shutil.rmtree(app / "AcrWebhook")
-    _add_echo(app, "def main(message: str) -> None: ...", bindings=[binding])
-    said = _fails(app, **{"AcrEventsStorage": "", "Queue": "", **settings})
+    _add_echo(app, NOTHING, bindings=[binding])
+    _add_bundle(app)
+    said = _fails(app, **{"AcrEventsStorage": "", **settings})
+    assert "Echo: its " in said
     assert says in said
+
+
+def _add_bundle(app: Path) -> None:
+    host = json.loads((app / "host.json").read_bytes())
+    (app / "host.json").write_text(json.dumps({**host, "extensionBundle": {}}))
+
+
+def test_a_queue_trigger_without_an_extension_bundle_is_refused_as_azure_would(app: Path) -> None:
+    _add_echo(app, NOTHING, bindings=[{**ON_QUEUE, "queueName": "q"}])
+    assert "Echo: queue triggers need an extensionBundle" in _fails(app)
+
+
+async def test_what_a_function_has_in_hand_is_finished_when_the_host_is_stopped(
+    app: Path, storage: Any, tmp_path: Path
+) -> None:
+    told = tmp_path / "told"
+    source = f"""
+import asyncio
+import pathlib
+import azure.functions as func
+
+async def main(message: func.QueueMessage) -> None:
+    pathlib.Path({str(told)!r}).write_text("begun")
+    await asyncio.sleep(2)
+    pathlib.Path({str(told)!r}).write_text("done")
+"""
+    _add_echo(app, source, bindings=[ON_QUEUE])
+    _add_bundle(app)
+    queue = await storage.service.create_queue("work")
+    await queue.send_message(b64encode(b"x").decode())
+    settings = {"AcrEventsStorage": storage.connection, "Queue": "work"}
+    with _serving(app, processes.free_port(), **settings):
+        for _ in range(200):
+            if told.exists():
+                break
+            await asyncio.sleep(0.05)
+    assert told.read_text() == "done"
+    assert (await queue.get_queue_properties()).approximate_message_count == 0
+
+
+@pytest.mark.parametrize(
+    ("binding", "missing"),
+    [
+        (ON_QUEUE, "AcrEventsStorage"),
+        (ON_QUEUE, "Queue"),
+        (ON_TIME, "EchoSchedule"),
+    ],
+)
+async def test_a_function_whose_trigger_lacks_a_setting_is_named_and_the_others_are_served(
+    app: Path, http: aiohttp.ClientSession, binding: dict[str, Any], missing: str
+) -> None:
+    _add_echo(app, NOTHING, bindings=[binding])
+    _add_bundle(app)
+    port = processes.free_port()
+    settings = {"AcrEventsStorage": DEVELOPMENT, "Queue": "q", "EchoSchedule": "0 0 0 1 1 *"}
+    with _serving(app, port, **{**settings, missing: ""}) as said:
+        ping = (app / "tests/examples/ping/documented.json").read_bytes()
+        async with http.post(f"http://127.0.0.1:{port}/api/AcrWebhook", data=ping) as response:
+            assert response.status == 200
+    assert f"Echo is not run: The app setting {missing} is not set." in "".join(said)
+
+
+async def test_a_timer_calls_its_function_on_schedule_and_at_once_where_that_is_asked_for(
+    app: Path, tmp_path: Path
+) -> None:
+    calls = tmp_path / "calls"
+    source = f"""
+import pathlib
+import time
+import azure.functions as func
+
+def main(message: func.TimerRequest) -> None:
+    with pathlib.Path({str(calls)!r}).open("a") as file:
+        print(time.time(), message.past_due, file=file)
+"""
+    _add_echo(app, source, bindings=[ON_TIME])
+    for schedule, options, expected in (
+        ("*/1 * * * * *", (), range(2, 5)),
+        ("0 0 0 1 1 *", (), range(1)),
+        ("0 0 0 1 1 *", ("--timers-at-once",), range(1, 2)),
+    ):
+        calls.write_text("")
+        with _serving(app, processes.free_port(), *options, EchoSchedule=schedule):
+            await asyncio.sleep(3.2)
+        lines = calls.read_text().splitlines()
+        assert len(lines) in expected, schedule
+        assert all(line.endswith(" False") for line in lines)
 
 
 async def test_a_message_that_a_function_fails_on_comes_again_and_in_the_end_is_poison(
@@ -310,7 +411,7 @@ def main(message: func.QueueMessage) -> None:
 """
     _add_echo(app, source, bindings=[ON_QUEUE])
     options = {"maxDequeueCount": 4, "visibilityTimeout": "00:00:00"}
-    host = {"version": "2.0", "extensions": {"queues": options}}
+    host = {"version": "2.0", "extensions": {"queues": options}, "extensionBundle": {}}
     (app / "host.json").write_text(json.dumps(host))
     queue = await storage.service.create_queue("work")
     poison = storage.service.get_queue_client("work-poison")

@@ -16,7 +16,6 @@ from typing import Any
 import aiohttp
 import jwt
 import pytest
-import trustme
 from aiohttp import web
 
 from shared.actions import event_actions
@@ -87,18 +86,6 @@ class Cloud:
         ):
             headers = {n: v for n, v in answer.headers.items() if n not in hop_by_hop}
             return web.Response(status=answer.status, body=await answer.read(), headers=headers)
-
-
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a certificate for this machine, its key, and who vouches for it."""
-    folder = tmp_path_factory.mktemp("certificates")
-    authority = trustme.CA()
-    certificate = authority.issue_cert("127.0.0.1")
-    authority.cert_pem.write_to_path(folder / "ca.pem")
-    certificate.cert_chain_pems[0].write_to_path(folder / "cert.pem")
-    certificate.private_key_pem.write_to_path(folder / "key.pem")
-    return folder
 
 
 @pytest.fixture(scope="session")
@@ -221,8 +208,8 @@ async def test_a_missing_queue_that_may_not_be_created_is_named_with_the_role_th
     assert time.monotonic() - started < 3  # trying again would not help
     assert status == 503
     assert answer["detail"] == (
-        "not-there: there is no such queue, and the identity may not create it: create it, or "
-        "give the identity the role Storage Queue Data Contributor."
+        "not-there: there is no such queue, and the app may not create it: create it, or "
+        "give the app's identity the role Storage Queue Data Contributor."
     )
 
 
@@ -232,7 +219,7 @@ async def test_an_identity_that_may_not_send_is_told_the_role_it_needs(
     cloud.roles = frozenset()
     status, answer = await _post(http, await serve_as_identity("no-role"), example("push"))
     assert status == 503
-    assert "no-role: the identity may not send" in answer["detail"]
+    assert "no-role: Storage does not allow it" in answer["detail"]
     assert "Storage Queue Data Message Sender" in answer["detail"]
 
 
@@ -250,6 +237,21 @@ async def test_without_a_token_the_answer_comes_in_time_and_says_so(
     cloud.has_identity = True
     status, _ = await _post(http, url, example("push"))
     assert status == 202
+
+
+async def test_peek_without_a_token_says_so(cloud: Cloud) -> None:
+    cloud.has_identity = False
+    status, said = await _tool(cloud, "peek")
+    assert status == 1
+    assert "The queues cannot be read: nobody gives the app a token for its identity." in said
+    assert "Traceback" not in said
+
+
+async def test_peek_without_a_role_names_the_one_it_needs(cloud: Cloud) -> None:
+    cloud.roles = SENDER
+    status, said = await _tool(cloud, "peek")
+    assert status == 1
+    assert "Storage Queue Data Contributor" in said
 
 
 async def test_replay_works_as_an_identity_too(

@@ -90,7 +90,7 @@ def test_the_promise_names_tests_that_exist() -> None:
     section = README[README.index("\n## The promise\n") : README.index("\n## Point a webhook")]
     named = set(re.findall(r"`(test_\w+)`", section))
     tests = "".join(f.read_text() for f in (processes.ROOT / "tests").rglob("test_*.py"))
-    assert len(named) == 14
+    assert len(named) == 16
     assert {name for name in named if f"def {name}(" not in tests} == set()
 
 
@@ -103,11 +103,10 @@ def test_the_queries_look_for_what_the_log_writes() -> None:
 def test_every_setting_that_is_read_is_in_the_table() -> None:
     settings = (processes.ROOT / "shared" / "settings.py").read_text()
     read = {*re.findall(r'"(ACR_\w+)"', settings), *connections.NAMES}
-    source = (processes.ROOT / "shared" / "connections.py").read_text()
-    # That of an account's name is told beside the host's connection, where it is usual.
-    read |= {f"{connections.NAMES[0]}{part}" for part in re.findall(r"\{name\}(__\w+)", source)}
-    read -= {"AcrEventsStorage__accountName"}
-    assert "`AzureWebJobsStorage__accountName`" in README
+    read |= {f"{connections.NAMES[0]}__{part}" for part in connections.PARTS}
+    read |= {f"AcrManagement__{part}" for part in ("endpoint", "credential", "clientId")}
+    trigger = json.loads((processes.ROOT / "AcrReconcile" / "function.json").read_bytes())
+    read.add(trigger["bindings"][0]["schedule"].strip("%"))
     section = README[README.index("\n## Settings\n") : README.index("\n## Routes\n")]
     table = set(re.findall(r"^\| `(\w+)` \| ", section, re.MULTILINE))
     assert table == read | {"FUNCTIONS_WORKER_RUNTIME"}

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from typing import Any
 
 import pytest
@@ -9,10 +10,9 @@ from azure.core.credentials import AccessToken
 from azure.identity import aio
 
 from shared import identity
-from shared.connections import Identity
+from shared.connections import Principal
 from shared.identity import TokenUnavailable, credential
 
-URI = "https://contoso.queue.core.windows.net"
 TRANSPORT: Any = object()
 
 
@@ -26,6 +26,7 @@ class _Platform:
         _Platform.made.append((type(self).__name__, options))
         _Platform.last = self
         self.asked = 0
+        self.valid_for = 3600
         self.may_answer = asyncio.Event()
         self.error: Exception | None = None
 
@@ -34,7 +35,7 @@ class _Platform:
         await self.may_answer.wait()
         if self.error:
             raise self.error
-        return AccessToken(f"token for {scopes}", 2**40)
+        return AccessToken(f"token for {scopes}", int(time.time()) + self.valid_for)
 
 
 class Managed(_Platform):
@@ -68,12 +69,12 @@ def platform(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_the_credential_is_the_managed_identitys_or_else_the_developers(
     managed: bool, client_id: str | None, made: tuple[str, dict[str, Any]]
 ) -> None:
-    credential(Identity("AcrEventsStorage", URI, managed, client_id), TRANSPORT)
+    credential(Principal(managed, client_id), TRANSPORT)
     assert _Platform.made == [made]
 
 
 def _credential() -> tuple[Any, _Platform]:
-    made = credential(Identity("AcrEventsStorage", URI, managed=True, client_id=None), TRANSPORT)
+    made = credential(Principal(managed=True, client_id=None), TRANSPORT)
     return made, _Platform.last
 
 
@@ -107,3 +108,49 @@ async def test_a_platform_without_a_token_is_an_error_with_its_reason_in_the_log
     with caplog.at_level(logging.ERROR), pytest.raises(TokenUnavailable):
         await made.get_token("scope")
     assert caplog.messages == ["acr_identity RuntimeError: no identity is assigned"]
+
+
+async def test_while_a_token_is_renewed_the_one_before_serves_as_long_as_it_is_valid() -> None:
+    made, platform = _credential()
+    platform.valid_for = 240
+    platform.may_answer.set()
+    first = await made.get_token("scope")
+    platform.may_answer.clear()
+    async with asyncio.timeout(1):
+        assert await made.get_token("scope") == first
+    assert platform.asked == 2
+    platform.error = RuntimeError("no")
+    platform.may_answer.set()
+    await asyncio.sleep(0)
+    assert await made.get_token("scope") == first
+    platform.error, platform.valid_for = None, 3600
+    assert (await made.get_token("scope")).expires_on > first.expires_on
+
+
+async def test_a_token_that_is_hardly_valid_does_not_serve() -> None:
+    made, platform = _credential()
+    platform.valid_for = 30
+    platform.may_answer.set()
+    await made.get_token("scope")
+    platform.error = RuntimeError("no")
+    with pytest.raises(TokenUnavailable):
+        await made.get_token("scope")
+
+
+async def test_tokens_for_different_scopes_are_different() -> None:
+    made, platform = _credential()
+    platform.may_answer.set()
+    both = await asyncio.gather(made.get_token("one"), made.get_token("two", tenant_id="t"))
+    assert [token.token for token in both] == ["token for ('one',)", "token for ('two',)"]
+
+
+async def test_a_platform_that_keeps_failing_does_not_flood_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    made, platform = _credential()
+    platform.error = RuntimeError("no")
+    platform.may_answer.set()
+    for _ in range(20):
+        with pytest.raises(TokenUnavailable):
+            await made.get_token("scope")
+    assert len(caplog.messages) == 1

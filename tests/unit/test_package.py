@@ -15,6 +15,7 @@ FUNCTIONS = sorted(file.parent.name for file in ROOT.glob("*/function.json"))
 DEPLOYED = [file for folder in ("shared", *FUNCTIONS) for file in ROOT.glob(f"{folder}/**/*.py")]
 # What requirements.txt brings: each named there, or brought by an extra named there (aiohttp).
 PACKAGES = {
+    "azure.data.tables", "azure.mgmt.containerregistry",
     "azure.functions", "azure.core", "azure.identity", "azure.storage", "jsonschema", "aiohttp",
 }  # fmt: skip
 
@@ -42,8 +43,8 @@ def test_what_is_deployed_imports_only_what_is_deployed(file: Path) -> None:
 
 
 PURE = ["actions", "answers", "compilation", "connections", "filters", "normalisation", "parsing",
-        "problems", "registries", "rejected", "routing", "text", "timestamps",
-        "validation"]  # fmt: skip
+        "problems", "records", "registries", "rejected", "routing", "text", "timestamps",
+        "validation", "webhooks"]  # fmt: skip
 
 
 @pytest.mark.parametrize("module", PURE)
@@ -55,9 +56,15 @@ def test_the_pure_core_knows_no_clock_no_environment_and_no_network(module: str)
     assert "now(" not in file.read_text()
 
 
-def test_azure_identity_is_loaded_only_where_an_identity_is_set() -> None:
-    code = "import sys, AcrWebhook; print('azure.identity' in sys.modules)"
-    environment = {"PATH": os.environ["PATH"], "AcrEventsStorage": "UseDevelopmentStorage=true"}
+@pytest.mark.parametrize("package", ["azure.identity", "azure.mgmt", "azure.data"])
+def test_what_a_delivery_does_not_need_is_not_loaded_when_the_app_starts(package: str) -> None:
+    code = f"import sys, AcrReconcile, AcrWebhook, Health; print({package!r} in sys.modules)"
+    environment = {
+        "PATH": os.environ["PATH"],
+        "AcrEventsStorage": "UseDevelopmentStorage=true",
+        "ACR_WEBHOOKS": "/subscriptions/x/resourceGroups/x/providers"
+        "/Microsoft.ContainerRegistry/registries/contoso/webhooks/events",
+    }
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True,
         check=True,
@@ -65,13 +72,20 @@ def test_azure_identity_is_loaded_only_where_an_identity_is_set() -> None:
     assert result.stdout == "False\n"
 
 
-def test_one_module_alone_talks_to_storage() -> None:
+@pytest.mark.parametrize(
+    ("package", "module"),
+    [
+        ("azure.storage", "queues"),
+        ("azure.data", "recoveries"),
+        ("azure.mgmt", "management"),
+        ("azure.identity", "identity"),
+    ],
+)
+def test_one_module_alone_talks_to_each_service(package: str, module: str) -> None:
     users = {
-        file.stem
-        for file in DEPLOYED
-        if any(name.startswith(("azure.storage", "aiohttp")) for name in _imports(file))
+        file.stem for file in DEPLOYED if any(name.startswith(package) for name in _imports(file))
     }
-    assert users == {"queues"}
+    assert users == {module}
 
 
 def test_the_function_takes_post_only_and_asks_for_a_key() -> None:

@@ -11,7 +11,8 @@ from shared.routing import ROUTES_FILE, VALUES, Routes, RoutesError
 from shared.validation import validator
 
 BAD = sorted((Path(__file__).parent.parent / "routes" / "bad").glob("*.json"))
-APP_SETTINGS = {"Good": "good", "Empty": " ", "Secret": "Not_A_Queue_but_a_Secret"}
+APP_SETTINGS = {"Good": "good", "Empty": " ", "Secret": "Not_A_Queue_but_a_Secret",
+                "Two": "team-a/*, team-b/*", "Not": "!x"}  # fmt: skip
 
 
 def _routes(*routes: dict[str, Any], settings: Mapping[str, str] | None = None) -> Routes:
@@ -64,6 +65,7 @@ def test_routes_that_cannot_be_used_say_where_and_why(file: Path) -> None:
         Routes.parse(file.read_bytes(), APP_SETTINGS)
     assert str(caught.value) + "\n" == file.with_suffix(".txt").read_text()
     assert "Secret" not in str(caught.value).replace("%Secret%", "")
+    assert "team-b" not in str(caught.value)
 
 
 def test_each_bad_example_has_a_message_of_its_own() -> None:
@@ -90,6 +92,17 @@ def test_app_settings_are_put_in_wherever_they_are_named() -> None:
     assert routes.queues == ["team-a-good", "acr-rejected"]
     assert routes.queues_for(_event("push", repository="a/web")) == ["team-a-good"]
     assert routes.queues_for(_event("push", repository="b/web")) == []
+
+
+def test_the_queue_of_what_is_refused_can_be_an_app_setting_too() -> None:
+    document = b'{"routes": [], "rejectedQueue": "%Rejected%"}'
+    assert Routes.parse(document, {"Rejected": "kept"}).rejected_queue == "kept"
+
+
+def test_names_and_the_schema_stand_for_themselves() -> None:
+    document = {"$schema": "a%20b%20", "routes": [{"queue": "one", "name": "%A%"}]}
+    routes = Routes.parse(json.dumps({**document, "rejectedQueue": "kept"}).encode(), {})
+    assert routes.routes[0].name == "%A%"
 
 
 def test_every_filter_of_the_schema_is_looked_at() -> None:

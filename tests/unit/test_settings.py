@@ -1,6 +1,6 @@
 import pytest
 
-from shared.connections import ConnectionString, Identity
+from shared.connections import ConnectionString, Identity, Principal
 from shared.ingest import Ingest
 from shared.settings import Settings, SettingsError
 
@@ -18,6 +18,8 @@ def test_the_connection_is_the_events_own_or_else_the_hosts() -> None:
 
 
 QUEUES = "https://contoso.queue.core.windows.net"
+TABLES = "https://contoso.table.core.windows.net"
+DEVELOPER = Principal(managed=False, client_id=None)
 
 
 @pytest.mark.parametrize(
@@ -25,14 +27,14 @@ QUEUES = "https://contoso.queue.core.windows.net"
     [
         (
             {"AcrEventsStorage__queueServiceUri": QUEUES},
-            Identity("AcrEventsStorage", QUEUES, managed=False, client_id=None),
+            Identity("AcrEventsStorage", QUEUES, TABLES, DEVELOPER),
         ),
         (
             {
                 "AcrEventsStorage__queueServiceUri": QUEUES,
                 "AcrEventsStorage__credential": "managedidentity",
             },
-            Identity("AcrEventsStorage", QUEUES, managed=True, client_id=None),
+            Identity("AcrEventsStorage", QUEUES, TABLES, Principal(managed=True, client_id=None)),
         ),
         (
             {
@@ -40,18 +42,38 @@ QUEUES = "https://contoso.queue.core.windows.net"
                 "AcrEventsStorage__credential": "managedIdentity",
                 "AcrEventsStorage__clientId": "8a0b",
             },
-            Identity("AcrEventsStorage", QUEUES, managed=True, client_id="8a0b"),
+            Identity("AcrEventsStorage", QUEUES, TABLES, Principal(managed=True, client_id="8a0b")),
         ),
         (
             {
                 "AzureWebJobsStorage__accountName": "contoso",
                 "AzureWebJobsStorage__credential": "managedidentity",
+                "AzureWebJobsStorage__clientId": "7f",
+                "AzureWebJobsStorage__blobServiceUri": "https://contoso.blob.core.windows.net",
             },
-            Identity("AzureWebJobsStorage", QUEUES, managed=True, client_id=None),
+            Identity(
+                "AzureWebJobsStorage", QUEUES, TABLES, Principal(managed=True, client_id="7f")
+            ),
+        ),
+        (
+            {
+                "AcrEventsStorage__queueServiceUri": "https://storage.example/queues",
+                "AcrEventsStorage__tableServiceUri": "https://storage.example/tables",
+            },
+            Identity(
+                "AcrEventsStorage",
+                "https://storage.example/queues",
+                "https://storage.example/tables",
+                DEVELOPER,
+            ),
+        ),
+        (
+            {"AcrEventsStorage__queueServiceUri": "https://storage.example/queues"},
+            Identity("AcrEventsStorage", "https://storage.example/queues", None, DEVELOPER),
         ),
         (
             {**STORAGE, "AcrEventsStorage__queueServiceUri": QUEUES},
-            Identity("AcrEventsStorage", QUEUES, managed=False, client_id=None),
+            Identity("AcrEventsStorage", QUEUES, TABLES, DEVELOPER),
         ),
     ],
 )
@@ -98,7 +120,7 @@ def test_limits_can_be_set() -> None:
         ({**STORAGE, "ACR_KEEP_UNROUTED": "yes"}, "ACR_KEEP_UNROUTED must be true or false"),
         (
             {"AcrEventsStorage__queueServiceUri": "http://a.queue.core.windows.net"},
-            "AcrEventsStorage__queueServiceUri must lead to the account's queues by https",
+            "AcrEventsStorage__queueServiceUri must lead to the service by https",
         ),
         (
             {"AcrEventsStorage__queueServiceUri": f"https://a.example/?sig={SECRET}"},
@@ -110,15 +132,40 @@ def test_limits_can_be_set() -> None:
         ),
         (
             {"AzureWebJobsStorage__accountName": "a/b?c"},
-            "AzureWebJobsStorage__accountName must",
+            "AzureWebJobsStorage__accountName must be 3 to 24 lower-case letters and digits",
         ),
         (
             {"AcrEventsStorage__queueServiceUri": QUEUES, "AcrEventsStorage__credential": "key"},
             "AcrEventsStorage__credential must be managedidentity, or not set",
         ),
+        *(
+            ({"AcrEventsStorage__queueServiceUri": uri}, "AcrEventsStorage__queueServiceUri must")
+            for uri in (
+                "https://[abc",
+                f"https://acc℀{SECRET}.x",
+                f"https://:{SECRET}@a.example",
+                f"https://a.example#{SECRET}",
+                f"https://a {SECRET}",
+                "https://",
+                QUEUES[8:],
+                f"https://a.example/x\t{SECRET}",
+            )
+        ),
+        (
+            {**STORAGE, "AcrEventsStorage__credential": "managedidentity"},
+            "AcrEventsStorage__credential is set, but AcrEventsStorage__queueServiceUri is not",
+        ),
+        (
+            {**STORAGE, "AcrEventsStorage__queueServiceURI": QUEUES},
+            "AcrEventsStorage__queueServiceURI is not known; known are: AcrEventsStorage__queue",
+        ),
+        (
+            {"AcrEventsStorage__queueServiceUri": QUEUES, "AcrEventsStorage__tableServiceUri": "x"},
+            "AcrEventsStorage__tableServiceUri must lead",
+        ),
         (
             {"AcrEventsStorage__queueServiceUri": QUEUES, "AcrEventsStorage": SECRET},
-            "AcrEventsStorage holds a connection string, and AcrEventsStorage__queueServiceUri is",
+            "AcrEventsStorage holds a connection string, and AcrEventsStorage__queueServiceUri or",
         ),
         ({**STORAGE, "ACR_REGISTRIES": "a.io,b c"}, 'ACR_REGISTRIES: entry 2: "b c" is not a host'),
     ],

@@ -1,0 +1,336 @@
+"""Reconciling, by the command and through the real SDKs, with a stand-in of the management API."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from aiohttp import web
+from azure.data.tables.aio import TableClient
+
+from shared.management import ACTION
+from shared.validation import validator, violations
+from tools import processes
+
+Example = Callable[..., dict[str, Any]]
+PROBLEM = '{"type": "https://acr-webhook.example/problems/'
+EVENTS = (
+    "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/images/providers"
+    "/Microsoft.ContainerRegistry/registries/myregistry/webhooks/events"
+)
+OTHER = EVENTS.replace("myregistry", "contoso")
+
+
+async def _ids(storage: Any, queue: str) -> list[str]:
+    if queue not in await storage.queues():
+        return []
+    return [event["id"] for event in await storage.documents(queue)]
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "name"),
+    [
+        ("200", "", "delivered"),
+        ("202", "{}", "delivered"),
+        ("204", "", "delivered"),
+        ("400", PROBLEM + 'not-json", "status": 400, "det', "rejected"),
+        ("403", PROBLEM + 'registry-not-allowed"}', "rejected"),
+        ("413", PROBLEM + 'body-too-large"}', "rejected"),
+        ("422", PROBLEM + 'invalid-delivery"}', "rejected"),
+        ("403", "<html>Blocked</html>", "recovered"),
+        ("400", "", "recovered"),
+        ("302", "", "recovered"),
+        ("401", "", "recovered"),
+        ("404", "", "recovered"),
+        ("429", "", "recovered"),
+        ("500", PROBLEM + 'fault"}', "recovered"),
+        ("502", "<html>", "recovered"),
+        ("503", PROBLEM + 'storage-unavailable"}', "recovered"),
+        ("nonsense", "", "recovered"),
+        (None, "", "recovered"),
+    ],
+)
+async def test_what_arrived_is_left_alone_and_what_did_not_is_recovered_once(
+    registry: Any, reconcile: Any, push: Any, storage: Any, read_back: Any,
+    status: str | None, answer: str, name: str,
+) -> None:  # fmt: skip
+    delivery = push() | {"future": [1, {"x": None}]}
+    registry[EVENTS].entries = [registry.entry(delivery, status, answer)]
+    result = await reconcile()
+    assert (result.status, result.counts) == (0, {name: 1}), result.output
+    events = await storage.documents("acr-push") if name == "recovered" else []
+    assert await storage.queues() == (["acr-push"] if events else [])
+    for event in events:
+        read_back(event)
+        assert event["data"] == delivery
+        recovered = datetime.fromisoformat(event["acrrecovered"])
+        assert timedelta(0) <= datetime.now(UTC) - recovered < timedelta(minutes=1)
+        again = await reconcile()
+        assert (again.status, again.counts) == (0, {"already recovered": 1})
+        assert await _ids(storage, "acr-push") == []
+    assert len(events) == (1 if name == "recovered" else 0)
+
+
+async def test_pings_and_young_entries_wait_and_old_ones_are_left_alone(
+    registry: Any, reconcile: Any, push: Any, storage: Any
+) -> None:
+    registry[EVENTS].entries = [
+        registry.entry(push("ping")),
+        registry.entry(push(age=timedelta(seconds=20))),
+        registry.entry(push(age=timedelta(seconds=-20)), None),
+        registry.entry(push(age=timedelta(days=31))),
+    ]
+    result = await reconcile()
+    assert result.status == 0
+    assert result.counts == {"pings": 1, "too young": 2, "too old": 1}
+    assert await storage.queues() == []
+    result = await reconcile(ACR_RECOVERED_DAYS="32")
+    assert result.counts == {"pings": 1, "too young": 2, "recovered": 1}
+
+
+async def test_every_page_is_read(registry: Any, reconcile: Any, push: Any, storage: Any) -> None:
+    missed = [push(action) for action in ("push", "delete", "chart_push", "quarantine") * 5]
+    record = registry[EVENTS]
+    record.page = 3
+    record.entries = [registry.entry(delivery, None) for delivery in missed]
+    result = await reconcile()
+    assert result.counts == {"recovered": 20}
+    assert record.asked == 7
+    found = [id_ for queue in await storage.queues() for id_ in await _ids(storage, queue)]
+    assert sorted(found) == sorted(delivery["id"] for delivery in missed)
+
+
+@pytest.mark.parametrize(
+    ("uri", "registries", "source"),
+    [
+        ("https://app.example/api/AcrWebhook?registry=Told.example", "", "https://told.example"),
+        ("https://app.example/api/AcrWebhook", "", "https://myregistry.azurecr.io"),
+        (None, "", "https://myregistry.azurecr.io"),
+        ("https://[", f"my-1a2b.azurecr.io={EVENTS.partition('/webhooks')[0].upper()}",
+         EVENTS.partition("/webhooks")[0].upper()),
+        ("https://app.example", "single.azurecr.io", "https://single.azurecr.io"),
+    ],
+)  # fmt: skip
+async def test_charts_get_their_registry_from_the_webhook(
+    registry: Any, reconcile: Any, push: Any, storage: Any, uri: Any, registries: str, source: str
+) -> None:
+    registry[EVENTS].entries = [registry.entry(push("chart_push"), uri=uri)]
+    if "=" in registries:
+        registries = registries.replace("/SUBSCRIPTIONS", "/subscriptions").replace(
+            "/RESOURCEGROUPS", "/resourceGroups"
+        ).replace("/PROVIDERS/MICROSOFT.CONTAINERREGISTRY/REGISTRIES",
+                  "/providers/Microsoft.ContainerRegistry/registries")  # fmt: skip
+        source = registries.partition("=")[2]
+    result = await reconcile(ACR_REGISTRIES=registries)
+    assert result.counts == {"recovered": 1}, result.output
+    [event] = await storage.documents("acr-chart-push")
+    assert event["source"] == source
+
+
+async def test_what_the_road_refuses_is_kept_and_not_kept_again(
+    registry: Any, reconcile: Any, push: Any, storage: Any
+) -> None:
+    bad = push()
+    del bad["target"]["digest"]
+    bad["timestamp"] = "yesterday"
+    registry[EVENTS].entries = [registry.entry(bad)]
+    result = await reconcile()
+    assert (result.status, result.counts) == (0, {"rejected now": 1})
+    [record] = await storage.documents("acr-rejected")
+    assert record["reason"] == "invalid-delivery"
+    assert json.loads(record["body"]["content"]) == bad
+    assert (await reconcile()).counts == {"already recovered": 1}
+    assert await _ids(storage, "acr-rejected") == []
+
+
+@pytest.mark.parametrize(
+    "malformed",
+    [
+        5,
+        None,
+        "text",
+        ["list"],
+        {},
+        {"id": "x"},
+        {"id": 7, "eventRequestMessage": None},
+        {"id": "x", "eventRequestMessage": "function-key-that-nobody-may-see"},
+        {"id": "x", "eventRequestMessage": {"content": "text", "headers": {
+            "x-functions-key": "function-key-that-nobody-may-see"}}},
+        {"id": "x", "eventRequestMessage": {"content": [1]}, "eventResponseMessage": 5},
+    ],
+)  # fmt: skip
+async def test_a_malformed_entry_is_kept_without_secrets_and_does_not_stop_the_round(
+    registry: Any, reconcile: Any, push: Any, storage: Any, malformed: Any
+) -> None:
+    missed = push()
+    registry[EVENTS].entries = [malformed, registry.entry(missed)]
+    result = await reconcile()
+    assert result.status == 0
+    assert result.counts == {"rejected now": 1, "recovered": 1}
+    assert await _ids(storage, "acr-push") == [missed["id"]]
+    [record] = await storage.documents("acr-rejected")
+    assert violations(validator("rejected.v1.json"), record) == []
+    assert record["reason"] == "invalid-record"
+    assert "function-key" not in json.dumps(record)
+    assert (await reconcile()).counts == {"already recovered": 2}
+
+
+def _answers(status: int, headers: dict[str, str] | None = None, body: str = "{}") -> Any:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(
+            status=status, headers=headers, body=body, content_type="application/json"
+        )
+
+    return answer
+
+
+async def _never(_: web.Request) -> web.Response:
+    await asyncio.sleep(60)
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("fails", "says"),
+    [
+        (_answers(403), f"403: the app's identity may not read the record: give it a role with "
+                        f"the action {ACTION} on the registry"),
+        (_answers(401), "401: the app's identity may not read the record"),
+        (_answers(404), "404: there is no such webhook: correct its resource id in ACR_WEBHOOKS"),
+        (_answers(429, {"Retry-After": "17"}), "429: too many requests for 17 seconds"),
+        (_answers(500), "500: the next round asks again"),
+        (_answers(200, body="{"), "the answer cannot be read"),
+        (_answers(200, body="[]"), "the answer cannot be read"),
+        (_answers(200, body='{"value": null}'), "the answer cannot be read"),
+        (_never, "no answer within 1 seconds: the next round asks again"),
+    ],
+)  # fmt: skip
+async def test_a_webhook_whose_record_cannot_be_had_is_named_and_the_others_go_on(
+    registry: Any, reconcile: Any, push: Any, storage: Any, fails: Any, says: str
+) -> None:
+    registry[OTHER].fails = fails
+    missed = push()
+    registry[EVENTS].entries = [registry.entry(missed)]
+    result = await reconcile(
+        ACR_WEBHOOKS=f"{OTHER},{EVENTS}", patch="import shared.management as m; m._PATIENCE = 1"
+    )
+    assert result.status == 1
+    assert f"contoso/events: {says}" in result.output
+    assert result.counts["recovered"] == 1
+    assert await _ids(storage, "acr-push") == [missed["id"]]
+
+
+async def test_what_storage_does_not_take_is_recovered_by_a_later_round(
+    registry: Any, reconcile: Any, push: Any, storage: Any
+) -> None:
+    missed = [push() for _ in range(20)]
+    registry[EVENTS].entries = [registry.entry(delivery) for delivery in missed]
+    dead = processes.free_port()
+    table = storage.connection.partition("TableEndpoint=")[2]
+    nowhere = (
+        f"{processes.connection_string(dead).partition('TableEndpoint=')[0]}TableEndpoint={table}"
+    )
+    result = await reconcile(AcrEventsStorage=nowhere, ACR_BUDGET_SECONDS="0.5")
+    assert result.status == 1
+    assert "storage does not take the events" in result.output
+    result = await reconcile()
+    assert (result.status, result.counts) == (0, {"recovered": 20})
+    assert sorted(await _ids(storage, "acr-push")) == sorted(d["id"] for d in missed)
+
+
+async def test_a_table_that_cannot_be_used_is_said_and_nothing_is_lost(
+    registry: Any, reconcile: Any, push: Any, storage: Any
+) -> None:
+    missed = push()
+    registry[EVENTS].entries = [registry.entry(missed)]
+    queues = storage.connection.partition("TableEndpoint=")[0]
+    dead = f"{queues}TableEndpoint=http://127.0.0.1:{processes.free_port()}/{processes.ACCOUNT};"
+    result = await reconcile(AcrEventsStorage=dead)
+    assert result.status == 1
+    assert "the table acrrecovered cannot be used" in result.output
+    assert (await reconcile()).counts == {"recovered": 1}
+    assert await _ids(storage, "acr-push") == [missed["id"]]
+
+
+async def test_a_dry_run_says_what_was_missed_and_changes_nothing(
+    registry: Any, reconcile: Any, push: Any, storage: Any
+) -> None:
+    registry[EVENTS].entries = [registry.entry(push()) for _ in range(3)]
+    result = await reconcile("--dry-run")
+    assert (result.status, result.counts) == (0, {"missed": 3})
+    assert "Dry run: nothing was changed" in result.output
+    assert await storage.queues() == []
+    assert (await reconcile()).counts == {"recovered": 3}
+    assert (await reconcile("--dry-run")).counts == {"already recovered": 3}
+
+
+async def test_since_leaves_earlier_deliveries_alone(
+    registry: Any, reconcile: Any, push: Any
+) -> None:
+    registry[EVENTS].entries = [registry.entry(push(age=timedelta(hours=h))) for h in (1, 3, 5)]
+    since = (datetime.now(UTC) - timedelta(hours=2)).strftime("%Y-%m-%dT%H:%M:%S")
+    result = await reconcile("--since", since)
+    assert result.counts == {"recovered": 1, "too old": 2}
+
+
+async def test_a_webhook_can_be_named_by_hand(
+    registry: Any, reconcile: Any, push: Any, storage: Any
+) -> None:
+    missed = push("chart_delete")
+    registry[OTHER].entries = [registry.entry(missed, uri="https://app.example")]
+    result = await reconcile("--webhook", OTHER, ACR_WEBHOOKS="")
+    assert result.counts == {"recovered": 1}
+    [event] = await storage.documents("acr-chart-delete")
+    assert event["acrregistry"] == "contoso.azurecr.io"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "says"),
+    [
+        ([], {"ACR_WEBHOOKS": ""}, "No webhook is named: use --webhook or set ACR_WEBHOOKS."),
+        ([], {"ACR_WEBHOOKS": "/subscriptions/x"}, 'ACR_WEBHOOKS: entry 1: "/subscriptions/x" is'),
+        (["--webhook", "x"], {}, 'ACR_WEBHOOKS: entry 1: "x" is not the resource id of a webhook'),
+        ([], {"AcrManagement__endpoint": "http://x"}, "AcrManagement__endpoint must lead to"),
+        ([], {"AcrManagement__credential": "key"}, "AcrManagement__credential must be managed"),
+        ([], {"ACR_RECOVERED_DAYS": "0"}, "ACR_RECOVERED_DAYS must be a number from 1 to 365"),
+        ([], {"IDENTITY_ENDPOINT": "http://127.0.0.1:9/"}, "nobody gives the app a token"),
+    ],
+)
+async def test_settings_that_cannot_be_used_are_named(
+    reconcile: Any, arguments: list[str], settings: dict[str, str], says: str
+) -> None:
+    result = await reconcile(*arguments, **settings)
+    assert result.status == 1
+    assert says in result.output
+
+
+async def test_two_at_once_do_not_do_the_work_twice(
+    registry: Any, reconcile: Any, push: Any, storage: Any
+) -> None:
+    missed = [push() for _ in range(300)]
+    registry[EVENTS].entries = [registry.entry(delivery) for delivery in missed]
+    results = await asyncio.gather(*(reconcile() for _ in range(3)))
+    assert sum(result.counts.get("recovered", 0) for result in results) == 300
+    for result in results:
+        busy = "another instance is at it" in result.output
+        assert result.status == (1 if busy else 0)
+    assert sorted(await _ids(storage, "acr-push")) == sorted(d["id"] for d in missed)
+
+
+async def test_the_memory_of_what_was_recovered_ends_in_time(
+    registry: Any, reconcile: Any, push: Any, storage: Any
+) -> None:
+    """Once everything that is remembered is older than the deliveries that are looked at."""
+    registry[EVENTS].entries = [registry.entry(push()) for _ in range(3)]
+    await reconcile()
+    async with TableClient.from_connection_string(storage.connection, "acrrecovered") as table:
+        rows = [row async for row in table.list_entities()]
+        assert len(rows) == 3
+        for row in rows:
+            row["at"] = datetime.now(UTC) - timedelta(days=31)
+            await table.update_entity(row)
+        fresh = push()
+        registry[EVENTS].entries = [registry.entry(fresh)]
+        await reconcile()
+        assert len([row async for row in table.list_entities()]) == 1

@@ -1,0 +1,211 @@
+"""Whole rounds: the app down and up again, rounds that are killed, long records."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from tools import processes
+
+EVENTS = (
+    "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/images/providers"
+    "/Microsoft.ContainerRegistry/registries/myregistry/webhooks/events"
+)
+QUICK = (
+    "from datetime import timedelta\n"
+    "from shared.reconciliation import Reconciliation\n"
+    "Reconciliation.__init__.__kwdefaults__['hold'] = timedelta(seconds=1)"
+)
+
+
+async def _events(storage: Any) -> list[dict[str, Any]]:
+    queues = [name for name in await storage.queues() if name != "acr-rejected"]
+    return [event for name in queues for event in await storage.documents(name)]
+
+
+async def test_what_came_while_the_app_was_down_lies_on_its_queue_once_after_the_next_round(
+    registry: Any, push: Callable[..., dict[str, Any]], storage: Any
+) -> None:
+    port = processes.free_port()
+    actions = ("push", "delete", "chart_push", "chart_delete", "quarantine")
+    arrive, miss, refused = (
+        [push(action) for action in actions * 2],
+        [push(action) for action in actions * 4],
+        {**push(), "action": "pull"},
+    )
+    with await asyncio.to_thread(_Served, port, registry.settings) as url:
+        for delivery in (*arrive, refused):
+            await registry.deliver(url, delivery, EVENTS)
+    for delivery in miss:
+        await registry.deliver(url, delivery, EVENTS)
+    recorded = registry[EVENTS].entries
+    assert sum("eventResponseMessage" not in entry for entry in recorded) == len(miss)
+
+    found: list[dict[str, Any]] = []
+    with await asyncio.to_thread(_Served, port, registry.settings, "--timers-at-once"):
+        for _ in range(200):
+            found += await _events(storage)
+            if len(found) >= len(arrive) + len(miss):
+                break
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(1)
+    # The one after a restart finds nothing to do.
+    with await asyncio.to_thread(_Served, port, registry.settings, "--timers-at-once"):
+        await asyncio.sleep(3)
+    found += await _events(storage)
+    assert registry[EVENTS].asked >= 2
+    counts = Counter(event["id"] for event in found)
+    assert counts == Counter(delivery["id"] for delivery in (*arrive, *miss))
+    recovered = {event["id"] for event in found if "acrrecovered" in event}
+    assert recovered == {delivery["id"] for delivery in miss}
+    assert len(await storage.documents("acr-rejected")) == 1
+
+
+class _Served:
+    """The app while it is served, started already; to be made on a thread of its own."""
+
+    def __init__(self, port: int, settings: dict[str, str], *options: str) -> None:
+        self._app = processes.app(port, settings, *options)
+        self._url = self._app.__enter__().address
+
+    def __enter__(self) -> str:
+        return self._url
+
+    def __exit__(self, *_: object) -> None:
+        self._app.__exit__(None, None, None)
+
+
+async def test_a_round_killed_at_many_points_loses_nothing(
+    registry: Any, reconcile: Any, push: Callable[..., dict[str, Any]], storage: Any
+) -> None:
+    missed = [push() for _ in range(400)]
+    registry[EVENTS].entries = [registry.entry(delivery, None) for delivery in missed]
+    record = registry[EVENTS].entries
+    # How long a round takes before it begins to recover, and for all of it.
+    registry[EVENTS].entries = []
+    started = time.monotonic()
+    await reconcile(patch=QUICK)
+    idle = time.monotonic() - started
+    registry[EVENTS].entries = record
+
+    kills = 14
+    killed = 0
+    for number in range(kills):
+        code = f"import sys\n{QUICK}\nfrom tools.cli import app\napp()"
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", code, "reconcile",
+            cwd=processes.ROOT, env={**os.environ, **registry.settings},
+            stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            await asyncio.wait_for(process.wait(), idle * (0.8 + number * 0.05))
+        except TimeoutError:
+            process.send_signal(signal.SIGKILL)
+            await process.wait()
+            killed += 1
+        await asyncio.sleep(1.1)  # until others may take over
+    result = await reconcile(patch=QUICK)
+    assert result.status == 0, result.output
+    assert killed > kills / 2
+    counts = Counter(event["id"] for event in await _events(storage))
+    assert set(counts) == {delivery["id"] for delivery in missed}
+    assert sum(counts.values()) - len(missed) <= 8 * killed
+    assert (await reconcile()).counts == {"already recovered": len(missed)}
+
+
+async def test_10_000_entries_that_arrived_take_bounded_memory_and_no_call_to_storage(
+    registry: Any, reconcile: Any, push: Callable[..., dict[str, Any]]
+) -> None:
+    calls = 0
+
+    async def count(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal calls
+        calls += 1
+        writer.close()
+
+    server = await asyncio.start_server(count, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    account = (
+        f"AccountName={processes.ACCOUNT};AccountKey={processes.KEY};"
+        f"QueueEndpoint=http://127.0.0.1:{port}/q;TableEndpoint=http://127.0.0.1:{port}/t"
+    )
+    # Not what the system says of its children: that begins with the size of this process.
+    patch = (
+        "import atexit\n"
+        "def told():\n"
+        "    [line] = [l for l in open('/proc/self/status') if l.startswith('VmHWM')]\n"
+        "    print('peak', line.split()[1])\n"
+        "atexit.register(told)"
+    )
+    peaks = []
+    example = json.dumps(push())
+    for many in (1_000, 10_000):
+        registry[EVENTS].entries = [
+            registry.entry({**json.loads(example), "id": str(number)}, "202")
+            for number in range(many)
+        ]
+        result = await reconcile(patch=patch, AcrEventsStorage=account)
+        assert (result.status, result.counts) == (0, {"delivered": many})
+        [peak] = [line.split()[1] for line in result.output.splitlines() if "peak" in line]
+        peaks.append(int(peak))
+    server.close()
+    assert calls == 0
+    assert peaks[1] < peaks[0] * 1.1
+
+
+async def test_a_fault_that_is_recorded_as_503_is_recovered_when_storage_is_back(
+    registry: Any, reconcile: Any, push: Callable[..., dict[str, Any]], storage: Any
+) -> None:
+    nobody = processes.connection_string(processes.free_port())
+    settings = {**registry.settings, "AcrEventsStorage": nobody, "ACR_BUDGET_SECONDS": "0.5"}
+    missed = [push() for _ in range(3)]
+    with await asyncio.to_thread(_Served, processes.free_port(), settings) as url:
+        for delivery in missed:
+            await registry.deliver(url, delivery, EVENTS)
+    statuses = {e["eventResponseMessage"]["statusCode"] for e in registry[EVENTS].entries}
+    assert statuses == {"503"}
+    assert (await reconcile()).counts == {"recovered": 3}
+    assert {event["id"] for event in await _events(storage)} == {d["id"] for d in missed}
+
+
+def test_deliveries_are_taken_whatever_is_wrong_with_the_settings_for_reconciling() -> None:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "AcrEventsStorage": "UseDevelopmentStorage=true",
+        "ACR_WEBHOOKS": "/nonsense",
+    }
+    ends = {}
+    for function in ("AcrWebhook", "Health", "AcrReconcile"):
+        result = subprocess.run(
+            [sys.executable, "-c", f"import {function}"],
+            cwd=processes.ROOT, env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        ends[function] = result.returncode
+    assert ends == {"AcrWebhook": 0, "Health": 0, "AcrReconcile": 1}
+    assert 'ACR_WEBHOOKS: entry 1: "/nonsense" is not the resource id' in result.stderr
+
+
+def test_without_webhooks_it_says_once_that_it_does_nothing() -> None:
+    code = """
+import asyncio, logging, sys
+logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
+import AcrReconcile
+for _ in range(3):
+    asyncio.run(AcrReconcile.main(None))
+print("shared.reconciliation" in sys.modules)
+"""
+    environment = {"PATH": os.environ["PATH"], "AcrEventsStorage": "UseDevelopmentStorage=true"}
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=processes.ROOT, env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert result.stdout.splitlines() == [
+        "acr_reconcile ACR_WEBHOOKS is not set: nothing to do.",
+        "False",
+    ]
