@@ -148,8 +148,8 @@ class Ingest:
             outcome = await self._reject(delivery, {}, problem, deadline)
         else:
             outcome = await self._travel(delivery, deadline)
-        fields = {"outcome": outcome.name, "status": outcome.answer.status, "recovered": True}
-        log.delivery(outcome.level, fields | outcome.fields)
+        name = "not stored" if outcome.loss else outcome.name
+        log.delivery(outcome.level, {"outcome": name, "recovered": True} | outcome.fields)
         return outcome
 
     def read(self, delivery: Delivery) -> dict[str, Any]:

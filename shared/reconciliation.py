@@ -28,11 +28,15 @@ _HOLD = timedelta(seconds=60)
 # So many webhooks at a time, and so many events of each.
 _WEBHOOKS, _EVENTS = 4, 8
 
+# After so many of these in a row of which storage took nothing, it will not take the rest either.
+_IN_VAIN = 10
+
 # What becomes of an entry beside the verdicts of the record.
 RECOVERED = "recovered"
 KEPT = "rejected now"
 KNOWN = "already recovered"
-FAILED = "failed"
+NOT_STORED = "not stored"
+FAULTY = "failed"
 
 # Where the management API is, by how login servers end there.
 _CLOUDS = json.loads((Path(__file__).parent / "clouds.json").read_bytes())
@@ -48,6 +52,11 @@ class Report:
     webhook: Webhook
     entries: Counter[str] = field(default_factory=Counter)
     trouble: str | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to recover."""
+        return not self.trouble and not self.entries[NOT_STORED] and not self.entries[FAULTY]
 
 
 class _Stopped(Exception):
@@ -123,11 +132,13 @@ class _Round:
         # When others are to hear from us again; None where the webhook is not ours yet.
         self._sign_at: float | None = None
         self._not_noted: Exception | None = None
+        self._in_vain = 0
 
     async def run(self, management: Management) -> Report:
         report = self._report
         try:
             async for page in management.pages(self._webhook):
+                self._require_time()
                 await self._page(page)
         except (RecordUnavailable, _Stopped) as error:
             report.trouble = str(error)
@@ -140,7 +151,7 @@ class _Round:
             if self._sign_at is not None:
                 await self._recoveries.let_go(self._webhook)
         fields = {"webhook": self._webhook.label, **report.entries, "trouble": report.trouble}
-        log.reconciled(logging.ERROR if report.trouble else logging.INFO, fields)
+        log.reconciled(logging.INFO if report.is_done else logging.ERROR, fields)
         return report
 
     async def _page(self, page: list[object]) -> None:
@@ -160,8 +171,7 @@ class _Round:
     async def _chunk(self, missed: list[Entry]) -> None:
         new = await self._new(missed)
         if new and not self._whole.dry_run:
-            if asyncio.get_running_loop().time() > self._deadline:
-                raise _Stopped("there is more than one round can do: the next one goes on")
+            self._require_time()
             if await self._take():
                 # Only now nobody else adds to what is known.
                 self._known = None
@@ -178,8 +188,13 @@ class _Round:
         self._report.entries.update(became)
         if self._not_noted:
             raise self._not_noted
-        if set(became) == {FAILED}:
-            raise _Stopped("storage does not take the events: the next round tries again")
+        self._in_vain = self._in_vain + 1 if set(became) == {NOT_STORED} else 0
+        if self._in_vain == _IN_VAIN:
+            raise _Stopped("storage takes no events: the next round tries again")
+
+    def _require_time(self) -> None:
+        if asyncio.get_running_loop().time() > self._deadline:
+            raise _Stopped("there is more than one round can do: the next one goes on")
 
     async def _new(self, missed: list[Entry]) -> list[Entry]:
         """Those of `missed` that were not recovered yet, each id once."""
@@ -210,9 +225,9 @@ class _Round:
             outcome = await self._whole.ingest.recover(delivery, problem)
         except Exception as error:  # noqa: BLE001 (a fault with one event must not stop the others)
             log.fault(error)
-            return FAILED
+            return FAULTY
         if outcome.loss:
-            return FAILED
+            return NOT_STORED
         try:
             await self._recoveries.note(self._webhook, entry.id, now)
         except Exception as error:  # noqa: BLE001 (on odd answers the SDK raises anything)

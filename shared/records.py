@@ -70,12 +70,15 @@ class Window:
 
 def read(entry: Any, window: Window) -> Entry:
     """What `entry` says. Raises nothing, whatever it is."""
-    members = entry if isinstance(entry, Mapping) else {}
+    members = _mapping(entry)
     request = _mapping(members.get("eventRequestMessage"))
     content = request.get("content")
-    if not isinstance(content, dict):
-        return _malformed(entry, members, content)
     verdict = _answered(_mapping(members.get("eventResponseMessage")))
+    if not isinstance(content, dict):
+        # Not the whole: the request's headers and URL can hold the function's key.
+        kept = {"id": members.get("id"), "content": content} if members else {"content": entry}
+        malformed = Verdict.MALFORMED if verdict is Verdict.MISSED else verdict
+        return Entry(_id(members, entry), _json(kept), malformed)
     if verdict is Verdict.MISSED:
         ping = content.get("action") == "ping"
         verdict = Verdict.PING if ping else window.verdict(content.get("timestamp"))
@@ -98,14 +101,6 @@ def _answered(response: Mapping[str, Any]) -> Verdict:
         return Verdict.DELIVERED
     # Another server can answer 403 too: only where it was the app, it has kept the delivery.
     return Verdict.REFUSED if is_refusal(status, response.get("content")) else Verdict.MISSED
-
-
-def _malformed(entry: Any, members: Mapping[str, Any], content: Any) -> Entry:
-    if _answered(_mapping(members.get("eventResponseMessage"))) is Verdict.DELIVERED:
-        return Entry("", b"", Verdict.DELIVERED)
-    # Not the whole: the request's headers and URL can hold the function's key.
-    kept = {"id": members.get("id"), "content": content} if members else {"content": entry}
-    return Entry(_id(members, entry), _json(kept), Verdict.MALFORMED)
 
 
 def _id(members: Mapping[str, Any], whole: Any) -> str:

@@ -302,7 +302,7 @@ def reconcile(
     from rich.table import Table
 
     from shared.ingest import Ingest
-    from shared.reconciliation import FAILED, Reconciliation, Report
+    from shared.reconciliation import Reconciliation, Report
     from shared.settings import ReconcileSettings
 
     reports: list[Report] = []
@@ -346,7 +346,7 @@ def reconcile(
         for report in reports:
             if report.trouble:
                 _say(errors, f"{report.webhook.label}: {report.trouble}")
-    if any(report.trouble or report.entries[FAILED] for report in reports):
+    if not all(report.is_done for report in reports):
         raise typer.Exit(1)
 
 

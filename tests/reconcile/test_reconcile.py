@@ -224,7 +224,7 @@ async def test_a_webhook_whose_record_cannot_be_had_is_named_and_the_others_go_o
 async def test_what_storage_does_not_take_is_recovered_by_a_later_round(
     registry: Any, reconcile: Any, push: Any, storage: Any
 ) -> None:
-    missed = [push() for _ in range(20)]
+    missed = [push() for _ in range(100)]
     registry[EVENTS].entries = [registry.entry(delivery) for delivery in missed]
     dead = processes.free_port()
     table = storage.connection.partition("TableEndpoint=")[2]
@@ -233,9 +233,11 @@ async def test_what_storage_does_not_take_is_recovered_by_a_later_round(
     )
     result = await reconcile(AcrEventsStorage=nowhere, ACR_BUDGET_SECONDS="0.5")
     assert result.status == 1
-    assert "storage does not take the events" in result.output
+    assert "storage takes no events" in result.output
+    assert result.counts == {"not stored": 80}
+    assert "acr_lost_delivery" not in result.output  # the record has them
     result = await reconcile()
-    assert (result.status, result.counts) == (0, {"recovered": 20})
+    assert (result.status, result.counts) == (0, {"recovered": 100})
     assert sorted(await _ids(storage, "acr-push")) == sorted(d["id"] for d in missed)
 
 
@@ -334,3 +336,25 @@ async def test_the_memory_of_what_was_recovered_ends_in_time(
         registry[EVENTS].entries = [registry.entry(fresh)]
         await reconcile()
         assert len([row async for row in table.list_entities()]) == 1
+
+
+async def test_events_that_fail_do_not_keep_those_behind_them_waiting(
+    registry: Any, reconcile: Any, push: Any, storage: Any
+) -> None:
+
+    entries = [registry.entry(push()) for _ in range(20)]
+    behind = push("delete")
+    registry[EVENTS].entries = [*entries, registry.entry(behind)]
+    patch = (
+        "from shared.ingest import Ingest\n"
+        "whole = Ingest.recover\n"
+        "async def recover(self, delivery, problem=None):\n"
+        "    if b'\"push\"' in delivery.body: raise KeyError('secret')\n"
+        "    return await whole(self, delivery, problem)\n"
+        "Ingest.recover = recover"
+    )
+    result = await reconcile(patch=patch)
+    assert (result.status, result.counts) == (1, {"failed": 20, "recovered": 1})
+    assert "secret" not in result.output
+    assert await _ids(storage, "acr-delete") == [behind["id"]]
+    assert (await reconcile()).counts == {"recovered": 20, "already recovered": 1}
