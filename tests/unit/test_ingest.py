@@ -166,6 +166,26 @@ async def test_an_event_with_two_queues_lies_on_both(example: Example) -> None:
     assert shelf.messages["one"] == shelf.messages["two"] != []
 
 
+@pytest.mark.parametrize("keep", ["false", "true"])
+async def test_an_event_that_no_route_takes_is_logged_or_where_that_is_set_kept(
+    example: Example, caplog: pytest.LogCaptureFixture, keep: str
+) -> None:
+    caplog.set_level(logging.INFO, "acr_webhook")
+    shelf = Shelf()
+    ingest = _ingest(shelf, Routes((), "acr-rejected"), ACR_KEEP_UNROUTED=keep)
+    answer, said = await _receive(ingest, example("push"))
+    [line] = [m for m in caplog.messages if m.startswith("acr_delivery ")]
+    logged = json.loads(line.partition(" ")[2])
+    assert logged["id"] == example("push")["id"]
+    if keep == "false":
+        assert (answer.status, said["queues"], dict(shelf.messages)) == (202, [], {})
+        assert (logged["outcome"], logged["queues"]) == ("unrouted", [])
+        return
+    assert (answer.status, logged["outcome"], logged["reason"]) == (422, "rejected", "unrouted")
+    [record] = shelf.messages["acr-rejected"]
+    assert (record["reason"], record["status"]) == ("unrouted", 422)
+
+
 async def test_if_one_queue_of_two_fails_it_is_503_and_the_last_net_names_that_one(
     example: Example, caplog: pytest.LogCaptureFixture
 ) -> None:
