@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-from azure.core.exceptions import AzureError
+from azure.core.exceptions import AzureError, ResourceNotFoundError
 from rich.markup import escape
 from rich.table import Table
 
@@ -40,6 +40,8 @@ async def peek(connection: Connection, name: str | None = None) -> AsyncIterator
                 count = (await client.get_queue_properties()).approximate_message_count
                 messages = await client.peek_messages(max_messages=MOST_MESSAGES)
                 yield Queue(each, count or 0, [_parsed(message.content) for message in messages])
+        except ResourceNotFoundError:
+            raise ToolError(f"There is no queue {name}.") from None
         except AzureError as error:
             raise ToolError(f"The queues cannot be read: {reason(error)}.") from None
 

@@ -366,7 +366,7 @@ async def test_send_carries_the_key_in_the_header_and_keeps_to_its_concurrency()
 def test_peek_of_a_queue_that_is_not_there_says_so(azurite: str, storage: Any) -> None:
     result = _tools("peek", "no-such-queue", AcrEventsStorage=azurite)
     assert result.returncode == 1
-    assert "The specified queue does not exist" in result.stderr
+    assert "There is no queue no-such-queue." in result.stderr
     assert "There is no queue yet" in _tools("peek", AcrEventsStorage=azurite).stdout
 
 
