@@ -37,11 +37,14 @@ async def peek(connection: Connection, name: str | None = None) -> AsyncIterator
             names = [name] if name else [queue.name async for queue in service.list_queues()]
             for each in sorted(filter(None, names)):
                 client = service.get_queue_client(each)
-                count = (await client.get_queue_properties()).approximate_message_count
-                messages = await client.peek_messages(max_messages=MOST_MESSAGES)
+                try:
+                    count = (await client.get_queue_properties()).approximate_message_count
+                    messages = await client.peek_messages(max_messages=MOST_MESSAGES)
+                except ResourceNotFoundError:
+                    if name:
+                        raise ToolError(f"There is no queue {name}.") from None
+                    continue  # it went away in between
                 yield Queue(each, count or 0, [_parsed(message.content) for message in messages])
-        except ResourceNotFoundError:
-            raise ToolError(f"There is no queue {name}.") from None
         except AzureError as error:
             raise ToolError(f"The queues cannot be read: {reason(error)}.") from None
 

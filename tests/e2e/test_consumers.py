@@ -137,9 +137,7 @@ async def test_a_message_that_is_no_event_ends_on_the_poison_queue_and_the_next_
 ) -> None:
     queue = await storage.service.create_queue(QUEUE)
     await queue.send_message(content)
-    for _ in range(ATTEMPTS):
-        message = await queue.receive_message()
-        await queue.update_message(message, visibility_timeout=0)
+    await _fail(queue, ATTEMPTS)
     await queue.send_message(_message(EVENT_GRID | {"id": str(uuid.uuid4())}))
     await consume().until(lambda lines: any("grid:v1" in line for line in lines))
     poison = storage.service.get_queue_client(POISON)
@@ -150,6 +148,22 @@ async def test_a_message_that_is_no_event_ends_on_the_poison_queue_and_the_next_
         await asyncio.sleep(0.1)
     assert [message.content for message in found] == [content]
     assert await queue.peek_messages() == []
+
+
+async def _fail(queue: Any, times: int) -> None:
+    """Takes the one message and gives it back, so often."""
+    for _ in range(times):
+        message = await queue.receive_message()
+        await queue.update_message(message, visibility_timeout=0)
+
+
+async def test_the_last_attempt_is_made(consume: Callable[[], Consumer], storage: Any) -> None:
+    queue = await storage.service.create_queue(QUEUE)
+    await queue.send_message(_message(EVENT_GRID | {"id": str(uuid.uuid4())}))
+    await _fail(queue, ATTEMPTS - 1)
+    await consume().until(lambda lines: any("grid:v1" in line for line in lines))
+    if POISON in await storage.queues():
+        assert await storage.service.get_queue_client(POISON).peek_messages() == []
 
 
 async def test_a_consumer_may_be_there_before_its_queue(

@@ -10,6 +10,7 @@ import sys
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -400,17 +401,24 @@ def main(message: func.TimerRequest) -> None:
 
 
 async def test_a_message_that_a_function_fails_on_comes_again_and_in_the_end_is_poison(
-    app: Path, storage: Any
+    app: Path, storage: Any, tmp_path: Path
 ) -> None:
-    source = """
+    tried = tmp_path / "tried"
+    source = f"""
+import pathlib
+import time
 import azure.functions as func
 
 def main(message: func.QueueMessage) -> None:
+    if message.get_body() == b"never":
+        with pathlib.Path({str(tried)!r}).open("a") as file:
+            print(time.time(), file=file)
     if message.get_body() == b"never" or message.dequeue_count < 3:
-        raise RuntimeError(f"{message.get_body()} {message.dequeue_count}")
+        raise RuntimeError("try again")
 """
     _add_echo(app, source, bindings=[ON_QUEUE])
-    options = {"maxDequeueCount": 4, "visibilityTimeout": "00:00:00"}
+    options = {"maxDequeueCount": 4, "visibilityTimeout": "00:00:01",
+               "maxPollingInterval": "00:00:01"}  # fmt: skip
     host = {"version": "2.0", "extensions": {"queues": options}, "extensionBundle": {}}
     (app / "host.json").write_text(json.dumps(host))
     queue = await storage.service.create_queue("work")
@@ -426,6 +434,10 @@ def main(message: func.QueueMessage) -> None:
             await asyncio.sleep(0.1)
         [message] = await poison.peek_messages()
     assert message.content == b64encode(b"never").decode()
+    assert message.expires_on.year == 9999
+    times = [float(line) for line in tried.read_text().splitlines()]
+    assert len(times) == 4
+    assert all(later - earlier >= 0.9 for earlier, later in pairwise(times))
 
 
 def test_a_port_in_use_is_a_clear_error(app: Path, function_url: str) -> None:

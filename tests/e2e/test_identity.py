@@ -39,6 +39,7 @@ class Cloud:
     azurite: int
     roles: frozenset[str] = ALL
     has_identity: bool = True
+    busy: int = 0  # so many queues are not created, as storage is busy
     calls: list[tuple[str, str]] = field(default_factory=list)  # what was asked of Storage
     tokens: list[str] = field(default_factory=list)  # for whom a token was asked
     settings: dict[str, str] = field(default_factory=dict)
@@ -70,6 +71,9 @@ class Cloud:
         else:
             needed = "create" if request.method == "PUT" and not request.query else "read"
         self.calls.append((needed, request.path))
+        if needed == "create" and self.busy:
+            self.busy -= 1
+            return web.Response(status=503, headers={"x-ms-error-code": "ServerBusy"})
         if needed not in self.roles:
             headers = {"x-ms-error-code": "AuthorizationPermissionMismatch"}
             return web.Response(
@@ -211,6 +215,14 @@ async def test_a_missing_queue_that_may_not_be_created_is_named_with_the_role_th
         "not-there: there is no such queue, and the app may not create it: create it, or "
         "give the app's identity the role Storage Queue Data Contributor."
     )
+
+
+async def test_storage_that_is_busy_when_a_queue_is_created_is_tried_again(
+    cloud: Cloud, serve_as_identity: Any, http: aiohttp.ClientSession, example: Example
+) -> None:
+    cloud.busy = 2
+    status, _ = await _post(http, await serve_as_identity("busy-at-first"), example("push"))
+    assert (status, cloud.busy) == (202, 0)
 
 
 async def test_an_identity_that_may_not_send_is_told_the_role_it_needs(
