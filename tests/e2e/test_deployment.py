@@ -1,0 +1,105 @@
+"""The package that is deployed: what .funcignore lets through, and what requirements.txt brings."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+from pathspec import GitIgnoreSpec
+
+from tools import examples, processes
+
+HOST_NEEDS = ["azure-functions-runtime-v1", "croniter", "rich", "typer"]
+
+
+def _package(target: Path) -> Path:
+    """A zip file of what Core Tools would publish."""
+    ignored = GitIgnoreSpec.from_lines((processes.ROOT / ".funcignore").read_text().splitlines())
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as package:
+        for name in sorted(ignored.match_tree_files(processes.ROOT, negate=True)):
+            package.write(processes.ROOT / name, name)
+    return target
+
+
+def _run(*command: str | Path, cwd: Path, **environment: str) -> str:
+    kept = {n: v for n, v in os.environ.items() if n.startswith(("PIP_", "SSL_")) or n == "PATH"}
+    result = subprocess.run(
+        list(map(str, command)),
+        cwd=cwd,
+        env={**kept, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def test_the_package_alone_with_its_requirements_answers_under_the_real_runtime(
+    tmp_path: Path, azurite: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = tmp_path / "app"
+    package = _package(tmp_path / "package.zip")
+    zipfile.ZipFile(package).extractall(app)
+    assert {path.name for path in app.iterdir()} == {
+        "AcrReconcile", "AcrWebhook", "Health", "host.json", "requirements.txt", "routes.json",
+        "shared",
+    }  # fmt: skip
+
+    _run(sys.executable, "-m", "venv", tmp_path / "venv", cwd=tmp_path)
+    python = tmp_path / "venv" / "bin" / "python"
+    pip = (python, "-m", "pip", "--disable-pip-version-check")
+    _run(*pip, "install", "-r", app / "requirements.txt", cwd=tmp_path)
+    packages = json.loads(_run(*pip, "list", "--format=json", cwd=tmp_path))
+    with capsys.disabled():
+        kib = package.stat().st_size / 1024
+        count = len([each for each in packages if each["name"] != "pip"])
+        print(f"\nThe package has {kib:.0f} KiB; its requirements are {count} packages.")
+
+    # All that the functions ever import is there.
+    everything = (
+        "import AcrReconcile, AcrWebhook, Health, shared.reconciliation, azure.identity.aio"
+    )
+    _run(python, "-c", everything, cwd=app, AcrEventsStorage=azurite)
+
+    # The host is no part of it: it comes from elsewhere, with what it needs.
+    _run(*pip, "install", *HOST_NEEDS, cwd=tmp_path)
+    for part in ("tools", "tests/examples", "AcrWebhook", "host.json"):
+        source, target = processes.ROOT / part, tmp_path / "host" / part
+        if source.is_dir():
+            shutil.copytree(source, target)
+        else:
+            shutil.copy(source, target)
+    port = processes.free_port()
+    process = subprocess.Popen(
+        [python, "-m", "tools", "host", "--port", str(port), "--app", str(app)],
+        cwd=tmp_path / "host",
+        env={
+            "PATH": os.environ["PATH"],
+            "AcrEventsStorage": azurite,
+            "AcrReconcileSchedule": "0 0 0 1 1 *",
+        },
+    )
+    try:
+        body = json.dumps(examples.documented("push")).encode()
+        for _ in range(200):
+            try:
+                with urlopen(f"http://127.0.0.1:{port}/api/AcrWebhook", body, 10) as response:
+                    assert response.status == 202
+                    assert json.load(response)["queues"] == ["acr-push"]
+                break
+            except OSError:
+                assert process.poll() is None
+                time.sleep(0.1)
+        else:
+            pytest.fail("it did not answer")
+    finally:
+        process.terminate()
+        process.wait(30)
