@@ -139,3 +139,22 @@ def test_files_that_the_readme_links_to_exist() -> None:
     for anchor in re.findall(r"\]\(#([^)]+)\)", README):
         headings = re.findall(r"^#+ (.+)$", README, re.MULTILINE)
         assert anchor in {heading.lower().replace(" ", "-") for heading in headings}
+
+
+def test_every_reason_for_a_rejection_is_in_the_operations_guide() -> None:
+    guide = (processes.ROOT / "docs" / "operations.md").read_text()
+    table = guide[guide.index("| reason | usually") : guide.index("`python -m tools replay")]
+    reasons = set(re.findall(r"`([a-z-]+)`(?=,| \|)", table))
+    assert reasons == {kind.reason for kind in Kind if kind.status < 500}
+
+
+def test_the_arithmetic_of_the_limits_is_right() -> None:
+    guide = (processes.ROOT / "docs" / "operations.md").read_text()
+    for row in re.findall(
+        r"^\| ([\d,]+) \| ([\d,]+) \| ([\d,.]+) \| ([\d,]+) \| ([\d.]+) %", guide, re.M
+    ):
+        registries, daily, busiest, messages, share = (float(c.replace(",", "")) for c in row)
+        assert daily == registries * 200
+        assert busiest == pytest.approx(daily / 10 / 60, rel=0.02)
+        assert messages == pytest.approx(busiest * 3, rel=0.02)
+        assert share == pytest.approx(messages / 20_000 * 100, rel=0.01)
