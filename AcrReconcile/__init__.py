@@ -17,7 +17,7 @@ if not SETTINGS.webhooks:
 async def main(timer: func.TimerRequest) -> None:
     """Recovers what was missed of the deliveries of all webhooks in ACR_WEBHOOKS."""
     if SETTINGS.webhooks:
-        # Most of a second to import: the start of the app shall not wait for it.
+        # The start of the app shall not wait for this to be imported.
         from shared.reconciliation import Reconciliation
 
         await Reconciliation(ingest(), SETTINGS).run()

@@ -148,8 +148,9 @@ class Ingest:
             outcome = await self._reject(delivery, {}, problem, deadline)
         else:
             outcome = await self._travel(delivery, deadline)
-        name = "not stored" if outcome.loss else outcome.name
-        log.delivery(outcome.level, {"outcome": name, "recovered": True} | outcome.fields)
+        if not outcome.loss:
+            fields = {"outcome": outcome.name, "recovered": True} | outcome.fields
+            log.delivery(outcome.level, fields)
         return outcome
 
     def read(self, delivery: Delivery) -> dict[str, Any]:

@@ -1,12 +1,15 @@
 """The registry's record of its deliveries, from Azure's management API."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 from azure.core.exceptions import HttpResponseError
+from azure.core.pipeline import PipelineRequest
+from azure.core.pipeline.policies import SansIOHTTPPolicy
 from azure.mgmt.containerregistry.aio import ContainerRegistryManagementClient
 
 from shared.connections import Principal
@@ -32,7 +35,7 @@ class Management:
         self._session = session
         self._credential = credential(principal, transport(session))
 
-    async def pages(self, webhook: Webhook) -> AsyncIterator[list[Any]]:
+    async def pages(self, webhook: Webhook) -> AsyncGenerator[list[Any]]:
         """The entries of the record of `webhook`, a page at a time, as they came.
 
         Raises RecordUnavailable.
@@ -47,6 +50,8 @@ class Management:
                         page = [_plain(entry) async for entry in await anext(pages)]
                 except StopAsyncIteration:
                     return
+                except RecordUnavailable:
+                    raise
                 except Exception as error:
                     # On odd answers the SDK raises anything.
                     raise RecordUnavailable(_reason(error)) from error
@@ -64,12 +69,30 @@ class Management:
             # An answer is an answer: the next round asks again.
             retry_status=0,
             retry_total=2,
+            per_call_policies=[_SameOrigin(self._endpoint)],
         )
 
 
 def _plain(entry: Any) -> Any:
-    """An entry without the SDK's types, which do not carry fields that they do not know."""
-    return entry.as_dict() if hasattr(entry, "as_dict") else entry
+    """An entry without the SDK's types; of one too deep for them, its id."""
+    if not hasattr(entry, "as_dict"):
+        return entry
+    try:
+        return entry.as_dict()
+    except RecursionError:
+        return {"id": entry.get("id")}
+
+
+class _SameOrigin(SansIOHTTPPolicy[Any, Any]):
+    """A next page is fetched from the server that was asked, or not at all: it gets our token."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._origin = urlsplit(endpoint)[:2]
+
+    def on_request(self, request: PipelineRequest[Any]) -> None:
+        """Raises RecordUnavailable."""
+        if urlsplit(request.http_request.url)[:2] != self._origin:
+            raise RecordUnavailable("its next page is said to be on another server: not asked")
 
 
 def _reason(error: Exception) -> str:
@@ -95,4 +118,6 @@ def _reason(error: Exception) -> str:
             wait = getattr(getattr(error, "response", None), "headers", {}).get("Retry-After", "")
             seconds = f" for {wait} seconds" if wait.isdigit() else ""
             return f"429: too many requests{seconds}: the next round asks again"
+    if status < 500:
+        return f"{status}: the management API refuses the request"
     return f"{status}: the next round asks again"

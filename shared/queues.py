@@ -1,4 +1,4 @@
-"""Azure Storage Queues: the only module that talks to Storage."""
+"""Azure Storage Queues: the only module that talks to them."""
 
 import asyncio
 import logging

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from shared.answers import is_refusal
+from shared.parsing import decode
 from shared.timestamps import to_utc
 
 # Younger entries may still be under way.
@@ -37,7 +38,7 @@ class Verdict(Enum):
 class Entry:
     """What is needed of an entry: the delivery, and how it may be told from others.
 
-    `id` is the event's, or where there is none the entry's. `registry` is the parameter of that
+    `id` is the event's; of an entry that is malformed, its own. `registry` is the parameter of that
     name in the webhook's URL. `body` is the delivery as JSON; of an entry that is malformed, what
     can be kept of it.
     """
@@ -70,42 +71,66 @@ class Window:
 
 def read(entry: Any, window: Window) -> Entry:
     """What `entry` says. Raises nothing, whatever it is."""
+    try:
+        return _read(entry, window)
+    except (RecursionError, ValueError, TypeError, OverflowError):
+        return _malformed(_mapping(entry), None, Verdict.MISSED)
+
+
+def _read(entry: Any, window: Window) -> Entry:
     members = _mapping(entry)
     request = _mapping(members.get("eventRequestMessage"))
-    content = request.get("content")
+    content = _parsed(request.get("content"))
     verdict = _answered(_mapping(members.get("eventResponseMessage")))
     if not isinstance(content, dict):
-        # Not the whole: the request's headers and URL can hold the function's key.
-        kept = {"id": members.get("id"), "content": content} if members else {"content": entry}
-        malformed = Verdict.MALFORMED if verdict is Verdict.MISSED else verdict
-        return Entry(_id(members, entry), _json(kept), malformed)
+        return _malformed(members, content, verdict)
     if verdict is Verdict.MISSED:
         ping = content.get("action") == "ping"
         verdict = Verdict.PING if ping else window.verdict(content.get("timestamp"))
-    id_ = content.get("id")
+    id_, host = content.get("id"), _mapping(content.get("request")).get("host")
+    body = _json(content)
+    if not isinstance(id_, str) or not id_:
+        id_ = hashlib.sha256(body).hexdigest()
     return Entry(
-        id_ if isinstance(id_, str) and id_ else _id(members, content),
-        _json(content),
+        id_,
+        body,
         verdict,
         _parameter(request.get("requestUri")),
-        "host" in _mapping(content.get("request")),
+        isinstance(host, str) and bool(host),
     )
+
+
+def _malformed(members: Mapping[str, Any], content: Any, verdict: Verdict) -> Entry:
+    """An entry that holds no delivery, by its id and what stands in the delivery's place.
+
+    Not the whole: the request's headers and URL can hold the function's key.
+    """
+    id_ = members.get("id")
+    body = _json({"id": id_ if isinstance(id_, str) else None, "content": content})
+    if not isinstance(id_, str) or not id_:
+        id_ = hashlib.sha256(body).hexdigest()
+    return Entry(id_, body, Verdict.MALFORMED if verdict is Verdict.MISSED else verdict)
+
+
+def _parsed(content: Any) -> Any:
+    """A delivery that is recorded as text, as the JSON that it is."""
+    if not isinstance(content, str):
+        return content
+    try:
+        return decode(content.encode())
+    except ValueError:
+        return content
 
 
 def _answered(response: Mapping[str, Any]) -> Verdict:
     try:
         status = int(response.get("statusCode", 0))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         status = 0
     if 200 <= status < 300:
         return Verdict.DELIVERED
     # Another server can answer 403 too: only where it was the app, it has kept the delivery.
     return Verdict.REFUSED if is_refusal(status, response.get("content")) else Verdict.MISSED
-
-
-def _id(members: Mapping[str, Any], whole: Any) -> str:
-    id_ = members.get("id")
-    return id_ if isinstance(id_, str) and id_ else hashlib.sha256(_json(whole)).hexdigest()
 
 
 def _parameter(uri: Any) -> str | None:

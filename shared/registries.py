@@ -60,16 +60,22 @@ class AllowList:
             registries[name] = Registry(name, resource_id or None)
         return cls(registries)
 
-    def __contains__(self, login_server: str) -> bool:
-        return not self._registries or login_server in self._registries
+    def of_resource(self, resource_id: str) -> Registry | None:
+        """The registry on the list that is this Azure resource, as far as that can be told.
 
-    def by_resource_id(self, resource_id: str) -> Registry | None:
-        """The registry on the list with this Azure resource id, whose case does not count."""
+        By its resource id, whose case does not count; else by its name, which is the first part of
+        its login server, by itself or before a hyphen and a hash.
+        """
         wanted = resource_id.lower()
-        for registry in self._registries.values():
-            if (registry.resource_id or "").lower() == wanted:
-                return registry
-        return None
+        name = wanted.rpartition("/")[2]
+        listed = self._registries.values()
+        same = [registry for registry in listed if (registry.resource_id or "").lower() == wanted]
+        same = same or [
+            registry
+            for registry in listed
+            if registry.login_server.partition(".")[0].partition("-")[0] == name
+        ]
+        return same[0] if len(same) == 1 else None
 
     def registry(self, host: str | None, parameter: str | None) -> Registry | None:
         """The registry of a delivery, None where nothing tells.

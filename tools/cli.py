@@ -288,7 +288,8 @@ def reconcile(
         typer.Option(help="Resource id of a webhook; several are allowed. Else ACR_WEBHOOKS."),
     ] = None,
     since: Annotated[
-        datetime | None, typer.Option(help="Leave earlier deliveries alone. In UTC.")
+        datetime | None,
+        typer.Option(help="Leave earlier deliveries alone (UTC; ACR_RECOVERED_DAYS at most)."),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what was missed; change nothing.")
@@ -324,6 +325,7 @@ def reconcile(
                 settings,
                 since=since and since.replace(tzinfo=since.tzinfo or UTC),
                 dry_run=dry_run,
+                seconds=None,
                 advanced=advanced,
             )
             try:

@@ -1,4 +1,4 @@
-"""Timer triggers of the local host: NCRONTAB schedules, as the platform's, in UTC."""
+"""Timer triggers of the local host: NCRONTAB schedules in UTC."""
 
 import asyncio
 import json
@@ -28,16 +28,29 @@ class TimerTrigger:
     def __init__(self, schedule: str) -> None:
         """Raises ValueError."""
         self.schedule = schedule
-        if not croniter.is_valid(schedule, second_at_beginning=True) or schedule.count(" ") > 5:
+        try:
+            self._due(datetime.now(UTC))
+            usable = len(schedule.split()) <= 6
+        except ValueError:
+            usable = False
+        if not usable:
             raise ValueError(f"{schedule!r} is no schedule, as 0 */5 * * * * is one")
+
+    def _due(self, after: datetime) -> datetime:
+        # A day must be right in the month and in the week, where both are given.
+        schedule = croniter(self.schedule, after, second_at_beginning=True, day_or=False)
+        due: datetime = schedule.get_next(datetime)
+        return due
 
     async def run(self, invoke: Invoke, stop: asyncio.Event, *, at_once: bool) -> None:
         """Calls it until `stop` is set, `at_once` for the first time; never twice at a time."""
         if at_once:
             await invoke(_occasion())
+        due = datetime.now(UTC)
         while not stop.is_set():
+            # Clocks can go back a little: not twice for one moment.
             now = datetime.now(UTC)
-            due = croniter(self.schedule, now, second_at_beginning=True).get_next(datetime)
+            due = self._due(max(now, due))
             try:
                 await asyncio.wait_for(stop.wait(), (due - now).total_seconds())
             except TimeoutError:

@@ -121,9 +121,9 @@ class Registry:
             )
         return web.json_response(document)
 
-    @staticmethod
-    async def token(request: web.Request) -> web.Response:
-        """Tokens, as App Service gives them to an app."""
+    async def token(self, request: web.Request) -> web.Response:
+        """Tokens for the management API, as App Service gives them to an app."""
+        assert request.query["resource"] == f"https://127.0.0.1:{self.port}"
         token = {
             "access_token": "token-for-management",
             "expires_on": str(int(time.time()) + 3600),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from azure.data.tables.aio import TableClient
+from azure.data.tables.aio import TableClient, TableServiceClient
 
 from shared.management import ACTION
 from shared.validation import validator, violations
@@ -110,7 +110,8 @@ async def test_every_page_is_read(registry: Any, reconcile: Any, push: Any, stor
         (None, "", "https://myregistry.azurecr.io"),
         ("https://[", f"my-1a2b.azurecr.io={EVENTS.partition('/webhooks')[0].upper()}",
          EVENTS.partition("/webhooks")[0].upper()),
-        ("https://app.example", "single.azurecr.io", "https://single.azurecr.io"),
+        ("https://app.example", "a.azurecr.io,myregistry-1a2b.azurecr.io",
+         "https://myregistry-1a2b.azurecr.io"),
     ],
 )  # fmt: skip
 async def test_charts_get_their_registry_from_the_webhook(
@@ -159,6 +160,11 @@ async def test_what_the_road_refuses_is_kept_and_not_kept_again(
         {"id": "x", "eventRequestMessage": {"content": "text", "headers": {
             "x-functions-key": "function-key-that-nobody-may-see"}}},
         {"id": "x", "eventRequestMessage": {"content": [1]}, "eventResponseMessage": 5},
+        "x-functions-key: function-key-that-nobody-may-see",
+        ["function-key-that-nobody-may-see"],
+        {"id": "\ud800", "eventRequestMessage": None},
+        {"id": "x" * 60_000, "eventRequestMessage": None},
+        {"id": "deep", "eventRequestMessage": {"content": json.loads("[" * 1100 + "]" * 1100)}},
     ],
 )  # fmt: skip
 async def test_a_malformed_entry_is_kept_without_secrets_and_does_not_stop_the_round(
@@ -233,8 +239,8 @@ async def test_what_storage_does_not_take_is_recovered_by_a_later_round(
     )
     result = await reconcile(AcrEventsStorage=nowhere, ACR_BUDGET_SECONDS="0.5")
     assert result.status == 1
-    assert "storage takes no events" in result.output
-    assert result.counts == {"not stored": 80}
+    assert "storage did not take all of them: acr-push: Storage cannot be reached" in result.output
+    assert result.counts == {"not stored": 100}
     assert "acr_lost_delivery" not in result.output  # the record has them
     result = await reconcile()
     assert (result.status, result.counts) == (0, {"recovered": 100})
@@ -260,9 +266,11 @@ async def test_a_dry_run_says_what_was_missed_and_changes_nothing(
 ) -> None:
     registry[EVENTS].entries = [registry.entry(push()) for _ in range(3)]
     result = await reconcile("--dry-run")
-    assert (result.status, result.counts) == (0, {"missed": 3})
+    assert (result.status, result.counts) == (1, {"missed": 3})
     assert "Dry run: nothing was changed" in result.output
     assert await storage.queues() == []
+    async with TableServiceClient.from_connection_string(storage.connection) as tables:
+        assert [table async for table in tables.list_tables()] == []
     assert (await reconcile()).counts == {"recovered": 3}
     assert (await reconcile("--dry-run")).counts == {"already recovered": 3}
 
@@ -320,22 +328,127 @@ async def test_two_at_once_do_not_do_the_work_twice(
     assert sorted(await _ids(storage, "acr-push")) == sorted(d["id"] for d in missed)
 
 
-async def test_the_memory_of_what_was_recovered_ends_in_time(
+async def test_what_was_recovered_is_forgotten_when_it_is_old_and_in_no_record_any_more(
     registry: Any, reconcile: Any, push: Any, storage: Any
 ) -> None:
-    """Once everything that is remembered is older than the deliveries that are looked at."""
-    registry[EVENTS].entries = [registry.entry(push()) for _ in range(3)]
+    missed = [push() for _ in range(3)]
+    malformed = {"id": "x", "eventRequestMessage": None}
+    registry[EVENTS].entries = [malformed, *(registry.entry(each) for each in missed)]
     await reconcile()
     async with TableClient.from_connection_string(storage.connection, "acrrecovered") as table:
-        rows = [row async for row in table.list_entities()]
-        assert len(rows) == 3
-        for row in rows:
+        for row in [row async for row in table.list_entities()]:
             row["at"] = datetime.now(UTC) - timedelta(days=31)
             await table.update_entity(row)
-        fresh = push()
-        registry[EVENTS].entries = [registry.entry(fresh)]
-        await reconcile()
-        assert len([row async for row in table.list_entities()]) == 1
+        # Two are not listed any more. What is, comes again neither now nor later.
+        registry[EVENTS].entries = [malformed, registry.entry(missed[0]), registry.entry(push())]
+        since = (datetime.now(UTC) - timedelta(minutes=90)).strftime("%Y-%m-%dT%H:%M:%S")
+        result = await reconcile("--since", since)
+        assert result.counts == {"already recovered": 2, "recovered": 1}
+        assert len([row async for row in table.list_entities()]) == 3
+        assert (await reconcile()).counts == {"already recovered": 3}
+
+
+async def test_a_delivery_recorded_as_text_is_read_too(
+    registry: Any, reconcile: Any, push: Any, storage: Any
+) -> None:
+    missed = push()
+    registry[EVENTS].entries = [registry.entry(json.dumps(missed))]
+    assert (await reconcile()).counts == {"recovered": 1}
+    [event] = await storage.documents("acr-push")
+    assert event["data"] == missed
+
+
+async def test_entries_of_one_id_do_not_hide_each_other(
+    registry: Any, reconcile: Any, push: Any, storage: Any
+) -> None:
+    missed = push()
+    registry[EVENTS].entries = [
+        registry.entry(missed),
+        {"id": missed["id"], "eventRequestMessage": None},
+        registry.entry(missed),
+    ]
+    result = await reconcile()
+    assert result.counts == {"recovered": 1, "rejected now": 1, "listed twice": 1}
+    assert await _ids(storage, "acr-push") == [missed["id"]]
+
+
+@pytest.mark.parametrize("status", [1e999, float("nan"), [], {"a": 1}, -1, "²"])
+async def test_an_odd_status_is_no_answer(
+    registry: Any, reconcile: Any, push: Any, storage: Any, status: Any
+) -> None:
+    entry = registry.entry(push())
+    entry["eventResponseMessage"]["statusCode"] = status
+    registry[EVENTS].entries = [entry]
+    assert (await reconcile()).counts == {"recovered": 1}
+
+
+async def test_a_queue_that_fails_does_not_keep_events_for_others_waiting(
+    registry: Any, reconcile: Any, push: Any, storage: Any
+) -> None:
+    behind = push("delete")
+    entries = [registry.entry(push()) for _ in range(200)]
+    registry[EVENTS].entries = [*entries, registry.entry(behind)]
+    patch = (
+        "from shared.queues import Queues, StorageUnavailable\n"
+        "send, tried = Queues.send, []\n"
+        "async def failing(self, queue, *more):\n"
+        "    if queue != 'acr-push': return await send(self, queue, *more)\n"
+        "    tried.append(queue); assert len(tried) < 20\n"
+        "    raise StorageUnavailable(queue, TimeoutError())\n"
+        "Queues.send = failing"
+    )
+    result = await reconcile(patch=patch)
+    assert (result.status, result.counts) == (1, {"not stored": 200, "recovered": 1})
+    assert await _ids(storage, "acr-delete") == [behind["id"]]
+
+
+async def test_a_next_page_on_another_server_is_not_asked_for(
+    registry: Any, reconcile: Any, push: Any, storage: Any
+) -> None:
+    missed = push()
+
+    async def elsewhere(_: web.Request) -> web.Response:
+        link = f"https://localhost:{registry.port}{EVENTS}/listEvents"
+        return web.json_response({"value": [registry.entry(missed)], "nextLink": link})
+
+    registry[EVENTS].fails = elsewhere
+    result = await reconcile()
+    assert result.status == 1
+    assert "its next page is said to be on another server: not asked" in result.output
+    assert registry[EVENTS].asked == 1
+    assert await _ids(storage, "acr-push") == [missed["id"]]
+
+
+async def test_an_event_that_could_not_be_noted_is_said_and_may_come_twice(
+    registry: Any, reconcile: Any, push: Any, storage: Any
+) -> None:
+    missed = push()
+    registry[EVENTS].entries = [registry.entry(missed)]
+    patch = (
+        "from shared.recoveries import Recoveries, TableUnavailable\n"
+        "async def note(*_): raise TableUnavailable('the table is away')\n"
+        "Recoveries.note = note"
+    )
+    result = await reconcile(patch=patch)
+    assert (result.status, result.counts) == (1, {"recovered": 1})
+    assert "the table is away" in result.output
+    assert (await reconcile()).counts == {"recovered": 1}
+    assert await _ids(storage, "acr-push") == [missed["id"]] * 2
+
+
+async def test_a_round_that_lasts_too_long_ends_and_says_so(
+    registry: Any, reconcile: Any, push: Any, storage: Any
+) -> None:
+    registry[EVENTS].entries = [registry.entry(push()) for _ in range(3)]
+    patch = (
+        "from shared.reconciliation import Reconciliation\n"
+        "init = Reconciliation.__init__\n"
+        "def short(self, *a, **k): init(self, *a, **{**k, 'seconds': -1})\n"
+        "Reconciliation.__init__ = short"
+    )
+    result = await reconcile(patch=patch)
+    assert (result.status, result.counts) == (1, {"none": 0})
+    assert "the time of this round is over: the rest waits for the next" in result.output
 
 
 async def test_events_that_fail_do_not_keep_those_behind_them_waiting(

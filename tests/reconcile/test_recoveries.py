@@ -1,0 +1,152 @@
+"""The table of what was recovered, and the lease on a webhook, against Azurite."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from shared.connections import ConnectionString, Identity, Principal
+from shared.reconciliation import login_server
+from shared.recoveries import Lease, Recoveries, TableUnavailable, Taken, row
+from shared.registries import AllowList
+from shared.transport import session
+from shared.webhooks import Webhook
+from tools import processes
+
+ID = (
+    "/subscriptions/0/resourceGroups/images/providers/Microsoft.ContainerRegistry"
+    "/registries/Contoso/webhooks/events"
+)
+WEBHOOK = Webhook.parse(ID)
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+
+
+@pytest.fixture
+async def recoveries(registry: Any, azurite: str) -> AsyncIterator[Recoveries]:
+    """Those of one instance, with a short patience with others."""
+    async with session() as shared:
+        connection = ConnectionString("AcrEventsStorage", azurite)
+        yield Recoveries(connection, shared, hold=timedelta(seconds=0.6))
+
+
+def _leases(recoveries: Recoveries) -> tuple[Lease, Lease]:
+    return recoveries.lease(WEBHOOK), recoveries.lease(Webhook.parse(ID.upper()))
+
+
+async def test_what_was_noted_is_known_until_it_is_forgotten(recoveries: Recoveries) -> None:
+    assert await recoveries.known(WEBHOOK) == {}
+    await recoveries.lease(WEBHOOK).keep()
+    rows = [row("event", str(number)) for number in range(230)]
+    await asyncio.gather(*(recoveries.note(WEBHOOK, name, NOW) for name in rows))
+    assert await recoveries.known(WEBHOOK) == dict.fromkeys(rows, NOW)
+    other = Webhook.parse(f"{ID}2")
+    assert await recoveries.known(other) == {}
+    await recoveries.forget(WEBHOOK, rows[:201])
+    assert set(await recoveries.known(WEBHOOK)) == set(rows[201:])
+
+
+async def test_one_at_a_time_has_the_lease_and_the_next_when_it_is_let_go(
+    recoveries: Recoveries,
+) -> None:
+    one, other = _leases(recoveries)
+    assert await one.keep() is False  # news
+    assert await one.keep() is True
+    with pytest.raises(Taken):
+        await other.keep()
+    await other.let_go()  # of what it has not
+    with pytest.raises(Taken):
+        await other.keep()
+    await one.let_go()
+    assert await other.keep() is False
+
+
+async def test_a_lease_that_is_kept_outlives_its_time(recoveries: Recoveries) -> None:
+    one, other = _leases(recoveries)
+    await one.keep()
+    for _ in range(5):
+        await asyncio.sleep(0.25)
+        assert await one.keep() is True
+        with pytest.raises(Taken):
+            await other.keep()
+
+
+async def test_a_lease_that_was_somebody_elses_in_between_is_news_again(
+    recoveries: Recoveries,
+) -> None:
+    one, other = _leases(recoveries)
+    await one.keep()
+    await asyncio.sleep(0.7)
+    assert await other.keep() is False  # one gave no sign of life
+    with pytest.raises(Taken):
+        await one.keep()
+    await one.let_go()  # which is the other's by now
+    assert await other.keep() is True
+    await other.let_go()
+    assert await one.keep() is False
+
+
+async def test_a_lease_that_nobody_took_though_it_ended_is_still_ours(
+    recoveries: Recoveries,
+) -> None:
+    one, _ = _leases(recoveries)
+    await one.keep()
+    await asyncio.sleep(0.8)
+    assert await one.keep() is True
+
+
+async def test_of_many_who_take_over_at_once_one_does(recoveries: Recoveries) -> None:
+    first, _ = _leases(recoveries)
+    await first.keep()
+    await asyncio.sleep(0.7)
+    ends = await asyncio.gather(
+        *(recoveries.lease(WEBHOOK).keep() for _ in range(20)), return_exceptions=True
+    )
+    assert ends.count(False) == 1
+    assert sum(isinstance(end, Taken) for end in ends) == 19
+
+
+async def test_a_table_that_cannot_be_reached_or_read_is_said_plainly() -> None:
+    nobody = processes.connection_string(processes.free_port())
+    wrong = nobody.replace(processes.KEY, "bm90LXRoZS1rZXk=")
+    async with session() as shared:
+        for text in (nobody, wrong):
+            connection = ConnectionString("AcrEventsStorage", text)
+            recoveries = Recoveries(connection, shared, hold=timedelta(seconds=1))
+            with pytest.raises(TableUnavailable, match="the table acrrecovered cannot be used"):
+                await recoveries.known(WEBHOOK)
+            with pytest.raises(TableUnavailable):
+                await recoveries.lease(WEBHOOK).keep()
+
+
+async def test_an_account_without_tables_is_named_by_its_setting() -> None:
+    principal = Principal(managed=True, client_id=None)
+    async with session() as shared:
+        for connection in (
+            ConnectionString("AcrEventsStorage", "QueueEndpoint=https://q.example/;"
+                             "SharedAccessSignature=sv=1&sig=secret"),
+            Identity("AcrEventsStorage", "https://q.example/", None, principal),
+        ):  # fmt: skip
+            with pytest.raises(ValueError, match=r"^AcrEventsStorage") as caught:
+                Recoveries(connection, shared, hold=timedelta(seconds=1))
+            assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "endpoint", "expected"),
+    [
+        ("", "https://management.azure.com", "contoso.azurecr.io"),
+        ("", "https://management.chinacloudapi.cn", "contoso.azurecr.cn"),
+        ("", "https://management.usgovcloudapi.net", "contoso.azurecr.us"),
+        ("", "https://127.0.0.1:9", "contoso.azurecr.io"),
+        ("fabrikam.azurecr.io", "https://management.azure.com", "contoso.azurecr.io"),
+        ("contoso-1a2b.azurecr.io,x.io", "https://management.azure.com", "contoso-1a2b.azurecr.io"),
+        (f"my.example={ID[: ID.index('/webhooks')]}", "https://management.azure.com", "my.example"),
+        ("contoso-1.azurecr.io,contoso-2.azurecr.io", "https://x", "contoso.azurecr.io"),
+    ],
+)
+def test_the_login_server_of_a_webhook_is_the_listed_one_or_the_usual_one_of_its_cloud(
+    allowed: str, endpoint: str, expected: str
+) -> None:
+    assert login_server(WEBHOOK, AllowList.parse(allowed), endpoint) == expected
