@@ -97,9 +97,10 @@ class Reconciliation:
         self._since = since
         self._seconds = seconds
         self._hold = hold
+        self.reports: list[Report] = []
 
-    async def run(self) -> list[Report]:
-        """One round over all webhooks, each with its report.
+    async def run(self) -> None:
+        """One round over all webhooks; `reports` has what was done so far, one for each.
 
         Raises ValueError where the table could never be reached.
         """
@@ -113,14 +114,15 @@ class Reconciliation:
             management = Management(self.settings.endpoint, self.settings.principal, shared)
             recoveries = Recoveries(self.ingest.settings.storage, shared, hold=self._hold)
 
-            async def reconcile(webhook: Webhook) -> Report:
+            async def reconcile(webhook: Webhook) -> None:
                 async with at_a_time:
                     round_ = _Round(self, webhook, recoveries, window, deadline)
-                    return await round_.run(management)
+                    self.reports.append(round_.report)
+                    await round_.run(management)
 
             # In any order, so that slow ones do not always come before the same others.
             webhooks = random.sample(self.settings.webhooks, len(self.settings.webhooks))
-            return list(await asyncio.gather(*map(reconcile, webhooks)))
+            await asyncio.gather(*map(reconcile, webhooks))
 
 
 class _Sparing:
@@ -175,14 +177,14 @@ class _Round:
         self._lease = recoveries.lease(webhook)
         self._window = window
         self._deadline = deadline
-        self._report = Report(webhook)
+        self.report = Report(webhook)
         # The rows of what was recovered already; looked up when the first entry is missed.
         self._known: dict[str, datetime] | None = None
         # The rows of what the record still tells of: nothing of that may be forgotten.
         self._listed: set[str] = set()
 
-    async def run(self, management: Management) -> Report:
-        report = self._report
+    async def run(self, management: Management) -> None:
+        report = self.report
         try:
             async with asyncio.timeout_at(self._deadline and self._deadline + GRACE):
                 async with aclosing(management.pages(self._webhook)) as pages:
@@ -204,7 +206,6 @@ class _Round:
         counts = {name: count for name, count in report.entries.items() if count}
         fields = {"webhook": self._webhook.label, **counts, "trouble": report.trouble}
         log.reconciled(logging.INFO if report.is_done else logging.ERROR, fields)
-        return report
 
     def _require_time(self) -> None:
         if self._deadline and asyncio.get_running_loop().time() > self._deadline:
@@ -217,7 +218,7 @@ class _Round:
             if entry.verdict in (Verdict.MISSED, Verdict.MALFORMED):
                 missed.append(entry)
             else:
-                self._report.entries[entry.verdict.value] += 1
+                self.report.entries[entry.verdict.value] += 1
             if entry.verdict in (Verdict.MISSED, Verdict.MALFORMED, Verdict.OLD):
                 self._listed.add(_row(entry))
         self._whole.advanced(len(page) - len(missed))
@@ -229,7 +230,7 @@ class _Round:
     async def _chunk(self, missed: list[Entry]) -> None:
         # Of entries with one id the first counts.
         once = {_row(entry): entry for entry in reversed(missed)}
-        self._report.entries[TWICE] += len(missed) - len(once)
+        self.report.entries[TWICE] += len(missed) - len(once)
         new = await self._new(once)
         if new and not self._whole.dry_run:
             self._require_time()
@@ -237,9 +238,9 @@ class _Round:
                 # Until now somebody else may have been at it.
                 self._known = None
                 new = await self._new(once)
-        self._report.entries[KNOWN] += len(once) - len(new)
+        self.report.entries[KNOWN] += len(once) - len(new)
         if self._whole.dry_run:
-            self._report.entries[Verdict.MISSED.value] += len(new)
+            self.report.entries[Verdict.MISSED.value] += len(new)
             return
         ends = await asyncio.gather(*map(self._recover, new.items()), return_exceptions=True)
         for error in filter(None, ends):
@@ -254,7 +255,7 @@ class _Round:
     async def _recover(self, missed: tuple[str, Entry]) -> None:
         """Sends one delivery, with its row, down the road, and counts what became of it."""
         name, entry = missed
-        count = self._report.entries
+        count = self.report.entries
         now = datetime.now(UTC)
         delivery = Delivery(entry.body, self._registry(entry), None, now, recovered_at=now)
         problem = None
@@ -268,7 +269,7 @@ class _Round:
             count[FAULTY] += 1
             return
         if outcome.loss:
-            self._report.trouble = f"storage did not take all of them: {outcome.loss.detail}"
+            self.report.trouble = f"storage did not take all of them: {outcome.loss.detail}"
             count[NOT_STORED] += 1
             return
         count[KEPT if outcome.answer.status >= 400 else RECOVERED] += 1

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import uuid
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -137,7 +136,6 @@ class Lease:
         self._table = table
         self._partition = partition
         self._hold = hold
-        self._owner = uuid.uuid4().hex
         self._etag: str | None = None
         self._renew_at = datetime.min.replace(tzinfo=UTC)
 
@@ -206,7 +204,6 @@ class Lease:
         return {
             "PartitionKey": self._partition,
             "RowKey": _LEASE,
-            "owner": self._owner,
             "until": until,
         }
 

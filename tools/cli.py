@@ -303,10 +303,9 @@ def reconcile(
     from rich.table import Table
 
     from shared.ingest import Ingest
-    from shared.reconciliation import Reconciliation, Report
+    from shared.reconciliation import Reconciliation
     from shared.settings import ReconcileSettings
 
-    reports: list[Report] = []
     with _plainly():
         _settings(queue_port)
         if webhook:
@@ -319,36 +318,40 @@ def reconcile(
         if not settings.webhooks:
             raise ToolError("No webhook is named: use --webhook or set ACR_WEBHOOKS.")
 
-        async def run(advanced: Callable[[int], None]) -> None:
+        with _progress() as progress:
+            task = progress.add_task("Reading the record", total=None)
             reconciling = Reconciliation(
                 ingest,
                 settings,
                 since=since and since.replace(tzinfo=since.tzinfo or UTC),
                 dry_run=dry_run,
                 seconds=None,
-                advanced=advanced,
+                advanced=lambda count: progress.advance(task, count),
             )
-            try:
-                reports.extend(await reconciling.run())
-            except ValueError as error:
-                raise ToolError(str(error)) from None
-            finally:
-                await ingest.queues.close()
 
-        with _progress() as progress:
-            task = progress.add_task("Reading the record", total=None)
-            _run(run(lambda count: progress.advance(task, count)))
-        title = "Dry run: nothing was changed" if dry_run else None
-        grid = Table("webhook", "deliveries", "", title=title)
-        for report in reports:
-            rows = [(name, str(count)) for name, count in report.entries.items() if count]
-            for number, (name, count) in enumerate(rows or [("none", "0")]):
-                grid.add_row("" if number else report.webhook.label, name, count)
-        console.print(grid)
-        for report in reports:
+            async def run() -> None:
+                try:
+                    await reconciling.run()
+                except ValueError as error:
+                    raise ToolError(str(error)) from None
+                finally:
+                    await ingest.queues.close()
+
+            try:
+                _run(run())
+            finally:
+                # However it ended: this much was done.
+                title = "Dry run: nothing was changed" if dry_run else None
+                grid = Table("webhook", "deliveries", "", title=title)
+                for report in reconciling.reports:
+                    rows = [(name, str(count)) for name, count in report.entries.items() if count]
+                    for number, (name, count) in enumerate(rows or [("none", "0")]):
+                        grid.add_row("" if number else report.webhook.label, name, count)
+                console.print(grid)
+        for report in reconciling.reports:
             if report.trouble:
                 _say(errors, f"{report.webhook.label}: {report.trouble}")
-    if not all(report.is_done for report in reports):
+    if not all(report.is_done for report in reconciling.reports):
         raise typer.Exit(1)
 
 

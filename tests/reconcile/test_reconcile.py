@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import os
+import signal
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -471,3 +474,37 @@ async def test_events_that_fail_do_not_keep_those_behind_them_waiting(
     assert "secret" not in result.output
     assert await _ids(storage, "acr-delete") == [behind["id"]]
     assert (await reconcile()).counts == {"recovered": 20, "already recovered": 1}
+
+
+async def test_stopped_in_the_middle_it_says_what_was_done(
+    registry: Any, push: Any, storage: Any
+) -> None:
+    record = registry[EVENTS]
+    record.page = 5
+    record.entries = [registry.entry(push()) for _ in range(6)]
+    asked = asyncio.Event()
+    whole = registry.list_events
+
+    async def slow_at_the_second_page(request: web.Request) -> web.StreamResponse:
+        if "$skiptoken" not in request.query:
+            record.fails = None
+            answer: web.StreamResponse = await whole(request)
+            record.fails = slow_at_the_second_page
+            return answer
+        asked.set()
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    record.fails = slow_at_the_second_page
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tools", "reconcile",
+        cwd=processes.ROOT, env={**os.environ, **registry.settings},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    await asyncio.wait_for(asked.wait(), 20)
+    process.send_signal(signal.SIGINT)
+    output, _ = await asyncio.wait_for(process.communicate(), 20)
+    assert process.returncode == 130
+    assert "Traceback" not in output.decode()
+    assert [cell.strip() for cell in output.decode().split("│")].count("5") == 1
+    assert len(await storage.documents("acr-push")) == 5
