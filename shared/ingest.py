@@ -15,7 +15,7 @@ from shared.limits import MAX_MESSAGE_BYTES
 from shared.normalisation import to_event
 from shared.parsing import parse
 from shared.problems import Kind, Problem
-from shared.queues import Queues, StorageUnavailable
+from shared.queues import Depth, Queues, StorageUnavailable
 from shared.routing import Routes
 from shared.settings import Settings, SettingsError
 from shared.text import shown
@@ -63,6 +63,9 @@ class Storage(Protocol):
 
     async def reach(self, queue: str, deadline: float) -> None:
         """Returns once Storage answered for `queue`; raises StorageUnavailable."""
+
+    async def depth(self, queue: str, deadline: float) -> Depth:
+        """What lies on `queue`; raises StorageUnavailable."""
 
     async def close(self) -> None:
         """Closes the connections."""

@@ -19,6 +19,7 @@ from shared.text import clip
 DELIVERY = "acr_delivery"
 LOST = "acr_lost_delivery"
 RECONCILED = "acr_reconcile"
+QUEUE = "acr_queue"
 
 _LOG = logging.getLogger("acr_webhook")
 _MAX_TEXT = 256
@@ -37,6 +38,11 @@ def delivery(level: int, fields: Mapping[str, Any]) -> None:
 def reconciled(level: int, fields: Mapping[str, Any]) -> None:
     """Logs what the record of one webhook said, and what was done."""
     _LOG.log(level, "%s %s", RECONCILED, json.dumps(_clipped(fields)))
+
+
+def queue(level: int, fields: Mapping[str, Any]) -> None:
+    """Logs how much lies on one queue."""
+    _LOG.log(level, "%s %s", QUEUE, json.dumps(_clipped(fields)))
 
 
 def lost(fields: Mapping[str, Any], body: Mapping[str, Any]) -> None:

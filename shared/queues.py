@@ -4,6 +4,8 @@ import asyncio
 import logging
 import random
 from base64 import b64decode
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -32,6 +34,10 @@ _SHARE = 0.5
 _SHORTEST_ATTEMPT = 0.5
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 0.5
+
+# A message that a reader gave back may lie behind younger ones: the oldest of as many as one look
+# can show.
+_PEEK = 32
 
 # At INFO the SDK logs every request and its headers: noise for the operator, time for us.
 logging.getLogger("azure.core.pipeline.policies").setLevel(logging.WARNING)
@@ -94,6 +100,17 @@ class _MayNotCreate(Exception):
     """The queue is missing, and no role of ours allows to create it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How many messages lie on a queue, about, and since when the oldest waits for a reader.
+
+    A message that a reader has in hand is counted, but does not wait.
+    """
+
+    messages: int
+    oldest: datetime | None
+
+
 class Queues:
     """The queues of one storage account; one client each, made on first use.
 
@@ -149,6 +166,23 @@ class Queues:
         except Exception as error:
             if not _is_denied(error):
                 raise StorageUnavailable(queue, error) from error
+
+    async def depth(self, queue: str, deadline: float) -> Depth:
+        """What lies on `queue`; nothing on one that is not there.
+
+        Raises StorageUnavailable.
+        """
+        client = self._client(queue)
+        try:
+            async with asyncio.timeout_at(deadline):
+                properties = await client.get_queue_properties()
+                first = await client.peek_messages(max_messages=_PEEK)
+        except ResourceNotFoundError:
+            return Depth(0, None)
+        except Exception as error:
+            raise StorageUnavailable(queue, error) from error
+        ages = [message.inserted_on for message in first if message.inserted_on]
+        return Depth(properties.approximate_message_count or 0, min(ages, default=None))
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -228,8 +262,8 @@ def reason(error: Exception) -> str:
     if _is_denied(error):
         return (
             "Storage does not allow it: an identity needs the role Storage Queue Data Message "
-            "Sender to send, Storage Queue Data Contributor to take messages (a new assignment "
-            "takes some minutes)"
+            "Sender to send, Storage Queue Data Reader to look at messages, Storage Queue Data "
+            "Contributor to take them (a new assignment takes some minutes)"
         )
     if isinstance(error, TokenUnavailable):
         return str(error)

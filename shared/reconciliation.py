@@ -16,7 +16,7 @@ from shared import log, records
 from shared.ingest import Delivery, Ingest, Storage
 from shared.management import Management, RecordUnavailable
 from shared.problems import Kind, Problem
-from shared.queues import StorageUnavailable
+from shared.queues import Depth, StorageUnavailable
 from shared.records import Entry, Verdict, Window
 from shared.recoveries import Recoveries, TableUnavailable, Taken, row
 from shared.registries import AllowList
@@ -150,6 +150,10 @@ class _Sparing:
     async def reach(self, queue: str, deadline: float) -> None:
         """Raises StorageUnavailable."""
         await self._queues.reach(queue, deadline)
+
+    async def depth(self, queue: str, deadline: float) -> Depth:
+        """Raises StorageUnavailable."""
+        return await self._queues.depth(queue, deadline)
 
     async def close(self) -> None:
         """Closes the connections."""

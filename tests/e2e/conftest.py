@@ -32,6 +32,7 @@ PARTS = (
     "AcrReconcile",
     "AcrWebhook",
     "Health",
+    "QueueDepth",
     "shared",
     "tools",
     "tests/examples",

@@ -13,7 +13,7 @@ import pytest
 
 from shared import connections
 from shared.actions import actions
-from shared.log import DELIVERY, LOST, RECONCILED
+from shared.log import DELIVERY, LOST, QUEUE, RECONCILED
 from shared.normalisation import to_event
 from shared.problems import Kind
 from shared.registries import AllowList
@@ -98,8 +98,9 @@ def test_the_queries_look_for_what_the_log_writes() -> None:
     for marker in (DELIVERY, LOST):
         assert f'message startswith "{marker} "' in README
         assert f"substring(message, {len(marker) + 1})" in README
-    assert f'message startswith "{RECONCILED} {{"' in README
-    assert f"substring(message, {len(RECONCILED) + 1})" in README
+    for marker in (RECONCILED, QUEUE):
+        assert f'message startswith "{marker} {{"' in README
+        assert f"substring(message, {len(marker) + 1})" in README
 
 
 def test_every_setting_that_is_read_is_in_the_table() -> None:

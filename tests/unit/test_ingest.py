@@ -16,7 +16,7 @@ from shared.actions import actions, event_actions
 from shared.answers import Answer
 from shared.ingest import Delivery, Ingest
 from shared.limits import MAX_MESSAGE_BYTES
-from shared.queues import StorageUnavailable
+from shared.queues import Depth, StorageUnavailable
 from shared.routing import Routes
 from shared.settings import Settings
 from shared.validation import validator, violations
@@ -42,6 +42,9 @@ class Shelf:
         self.messages[queue].append(json.loads(message))
 
     async def reach(self, queue: str, deadline: float) -> None:
+        raise NotImplementedError
+
+    async def depth(self, queue: str, deadline: float) -> Depth:
         raise NotImplementedError
 
     async def close(self) -> None:
