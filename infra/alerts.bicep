@@ -1,0 +1,89 @@
+// Who is told what: the rules in alerts.json over the app's log, and the workbook that shows it.
+param location string
+param tags object
+param insightsName string
+
+@description('Who is told, by e-mail; empty for nobody.')
+param email string
+
+@description('Other thresholds than those in alerts.json, by the alert\'s name.')
+param thresholds object
+
+// Whoever changes the file shall not change types here.
+var rules = any(loadJsonContent('alerts.json'))
+
+resource insights 'Microsoft.Insights/components@2020-02-02' existing = {
+  name: insightsName
+}
+
+resource recipients 'Microsoft.Insights/actionGroups@2023-01-01' = if (!empty(email)) {
+  name: 'acr-webhook-${insightsName}'
+  location: 'global'
+  tags: tags
+  properties: {
+    enabled: true
+    groupShortName: 'acr-webhook'
+    emailReceivers: [
+      {
+        name: 'operator'
+        emailAddress: email
+        useCommonAlertSchema: true
+      }
+    ]
+  }
+}
+
+resource alerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
+  for rule in rules: {
+    name: 'acr-webhook-${rule.name}-${insightsName}'
+    location: location
+    tags: tags
+    kind: 'LogAlert'
+    properties: {
+      displayName: rule.title
+      description: rule.description
+      severity: rule.severity
+      enabled: true
+      scopes: [insights.id]
+      evaluationFrequency: 'PT5M'
+      windowSize: 'PT${rule.minutes}M'
+      autoMitigate: true
+      // The component has no data yet when this is deployed for the first time.
+      skipQueryValidation: true
+      criteria: {
+        allOf: [
+          {
+            query: join(rule.query, '\n')
+            metricMeasureColumn: 'value'
+            timeAggregation: 'Maximum'
+            dimensions: contains(rule, 'dimension')
+              ? [{ name: rule.dimension, operator: 'Include', values: ['*'] }]
+              : []
+            operator: rule.operator
+            threshold: thresholds[?rule.name] ?? rule.threshold
+            failingPeriods: {
+              numberOfEvaluationPeriods: 1
+              minFailingPeriodsToAlert: 1
+            }
+          }
+        ]
+      }
+      actions: {
+        actionGroups: empty(email) ? [] : [recipients.id]
+      }
+    }
+  }
+]
+
+resource workbook 'Microsoft.Insights/workbooks@2023-06-01' = {
+  name: guid(insights.id, 'workbook')
+  location: location
+  tags: tags
+  kind: 'shared'
+  properties: {
+    displayName: 'Deliveries of Azure Container Registry'
+    category: 'workbook'
+    sourceId: insights.id
+    serializedData: string(union(loadJsonContent('workbook.json'), { fallbackResourceIds: [insights.id] }))
+  }
+}
