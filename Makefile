@@ -9,7 +9,7 @@ QUEUE_PORT ?= 10001
 PIP := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo start test test-older bench lint clean
+.PHONY: help install demo start test test-older test-az bench lint clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s%s\n", $$1, $$2}'
@@ -46,6 +46,14 @@ test-older: ## the unit tests on the older Pythons that are here
 			echo "Skipped: unit tests on Python $$version, which is not installed here."; \
 		fi; \
 	done
+
+test-az: install .venv-az/installed ## the az commands of the documents, through az's own parser (a large download)
+	.venv/bin/python -m pytest -q tests/infra/test_commands.py
+
+.venv-az/installed: requirements-az.txt
+	$(PYTHON) -m venv --clear .venv-az
+	.venv-az/bin/python $(PIP) -r requirements-az.txt
+	@touch $@
 
 .venv-%/installed: requirements.txt requirements-dev.txt
 	PYENV_VERSION=$* python$* -m venv --clear .venv-$*

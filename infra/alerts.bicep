@@ -1,13 +1,15 @@
 // Who is told what: the rules in alerts.json over the app's log, and the workbook that shows it.
-param location string
-param tags object
+param location string = resourceGroup().location
+param tags object = {}
+
+@description('The component of Application Insights that the app logs to.')
 param insightsName string
 
 @description('Who is told, by e-mail; empty for nobody.')
-param email string
+param email string = ''
 
 @description('Other thresholds than those in alerts.json, by the alert\'s name.')
-param thresholds object
+param thresholds object = {}
 
 // Whoever changes the file shall not change types here.
 var rules = any(loadJsonContent('alerts.json'))

@@ -87,7 +87,7 @@ def test_the_answers_shown_are_what_curl_prints(asks: str, function_url: str, st
 
 
 def test_the_promise_names_tests_that_exist() -> None:
-    section = README[README.index("\n## The promise\n") : README.index("\n## Point a webhook")]
+    section = README[README.index("\n## The promise\n") : README.index("\n## Deploy\n")]
     named = set(re.findall(r"`(test_\w+)`", section))
     tests = "".join(f.read_text() for f in (processes.ROOT / "tests").rglob("test_*.py"))
     assert len(named) == 16
@@ -136,12 +136,18 @@ def test_the_consumers_shown_are_those_that_the_tests_run(language: str, file: s
     assert _block(language, source) == source
 
 
-def test_files_that_the_readme_links_to_exist() -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        assert (processes.ROOT / target).exists()
-    for anchor in re.findall(r"\]\(#([^)]+)\)", README):
-        headings = re.findall(r"^#+ (.+)$", README, re.MULTILINE)
-        assert anchor in {heading.lower().replace(" ", "-") for heading in headings}
+@pytest.mark.parametrize("name", ["README.md", "docs/operations.md", "SECURITY.md"])
+def test_what_a_document_links_to_is_there(name: str) -> None:
+    document = processes.ROOT / name
+    for target, anchor in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", document.read_text()):
+        if target.startswith("https://"):
+            continue
+        file = document.parent / target if target else document
+        assert file.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", file.read_text(), re.MULTILINE)
+            plain = {re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in headings}
+            assert anchor in plain, anchor
 
 
 def test_every_reason_for_a_rejection_is_in_the_operations_guide() -> None:

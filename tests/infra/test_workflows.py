@@ -1,0 +1,144 @@
+"""Workflows, azd's file, the workbook's form, and what editors are told."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+from ruamel.yaml import YAML
+
+from tools import processes
+
+ROOT = processes.ROOT
+WORKFLOWS = sorted(ROOT.glob(".github/workflows/*.yml"))
+CI, DEPLOY = WORKFLOWS
+
+# Published, but on no registry of packages.
+PUBLISHED = {
+    "azure.yaml": "https://raw.githubusercontent.com/Azure/azure-dev/main/schemas/v1.0/azure.yaml.json",
+    "infra/workbook.json": "https://raw.githubusercontent.com/microsoft/Application-Insights-Workbooks/master/schema/workbook.json",
+}
+
+
+def _read(file: Path) -> Any:
+    return YAML(typ="safe").load(file)
+
+
+def _steps(workflow: Path) -> list[dict[str, Any]]:
+    return [step for job in _read(workflow)["jobs"].values() for step in job["steps"]]
+
+
+def _check(*arguments: str | Path) -> None:
+    command = [sys.executable, "-m", "check_jsonschema", *map(str, arguments)]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda file: file.name)
+def test_a_workflow_keeps_to_the_published_schema_and_ends_in_time(workflow: Path) -> None:
+    _check("--builtin-schema", "vendor.github-workflows", workflow)
+    _check("--builtin-schema", "custom.github-workflows-require-timeout", workflow)
+
+
+def test_dependabots_settings_keep_to_the_published_schema() -> None:
+    _check("--builtin-schema", "vendor.dependabot", ".github/dependabot.yml")
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_what_others_read_keeps_to_their_published_schema(name: str) -> None:
+    try:
+        with urlopen(PUBLISHED[name], timeout=5) as response:  # noqa: S310 (https, above)
+            response.read(1)
+    except URLError as error:
+        pytest.skip(f"the published schema cannot be reached from here: {error.reason}")
+    _check("--schemafile", PUBLISHED[name], name)
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda file: file.name)
+def test_actions_are_pinned_by_commit_and_say_which_version_that_is(workflow: Path) -> None:
+    uses = re.findall(r"uses: (.+)", workflow.read_text())
+    assert uses
+    for action in uses:
+        assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action)
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda file: file.name)
+def test_a_workflow_has_no_more_rights_than_it_needs_and_no_secret(workflow: Path) -> None:
+    document = _read(workflow)
+    rights = [
+        document["permissions"],
+        *(j.get("permissions", {}) for j in document["jobs"].values()),
+    ]
+    writes = {name for each in rights for name, right in each.items() if right != "read"}
+    assert writes == ({"id-token"} if workflow == DEPLOY else set())
+    assert "secrets." not in workflow.read_text()
+    for step in _steps(workflow):
+        if step.get("uses", "").startswith("actions/checkout@"):
+            assert step["with"]["persist-credentials"] is False
+        # What a caller chooses is data, and not a part of the script.
+        assert "${{" not in step.get("run", "")
+
+
+def test_ci_runs_lint_and_tests_on_every_python_that_the_app_runs_on() -> None:
+    [job] = _read(CI)["jobs"].values()
+    older = re.search(r"^OLDER := (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert older
+    newest = (ROOT / ".python-version").read_text().strip()
+    assert job["strategy"]["matrix"]["python"] == [*older[1].split(), newest]
+    commands = {
+        step["run"] for step in job["steps"] if step.get("if", "").endswith(f"== '{newest}'")
+    }
+    assert commands == {"make lint", "make test", "make test-az"}
+    assert any("pytest tests/unit" in step.get("run", "") for step in job["steps"])
+
+
+def test_deploying_logs_in_as_a_federated_identity_and_says_what_azd_asks_for() -> None:
+    [job] = _read(DEPLOY)["jobs"].values()
+    login, up = [step["run"] for step in job["steps"] if "run" in step]
+    assert "--federated-credential-provider github" in login
+    assert "--client-secret" not in login
+    assert up == "azd up --no-prompt"
+    parameters = (ROOT / "infra" / "main.parameters.json").read_text()
+    needed = re.findall(r"\$\{(\w+)\}", parameters)
+    assert set(needed) <= job["env"].keys()
+    for name in job["env"].keys() - {"AZURE_SUBSCRIPTION_ID"}:
+        assert f"${{{name}" in parameters
+    guide = (ROOT / "docs" / "operations.md").read_text()
+    for name in re.findall(r"vars\.(\w+)", DEPLOY.read_text()):
+        assert f"`{name}`" in guide
+
+
+def test_azd_deploys_this_folder_to_the_app_of_the_templates() -> None:
+    document = _read(ROOT / "azure.yaml")
+    [(service, told)] = document["services"].items()
+    assert told == {"project": ".", "language": "py", "host": "function"}
+    assert f"'azd-service-name': '{service}'" in (ROOT / "infra" / "app.bicep").read_text()
+
+
+def test_azd_makes_the_webhook_when_the_code_is_there() -> None:
+    document = _read(ROOT / "azure.yaml")
+    steps = [step["azd"] for step in document["workflows"]["up"]["steps"]]
+    assert steps == ["provision", "deploy --all", "provision"]
+    told = {hook["run"] for hook in document["hooks"]["postdeploy"].values()}
+    assert told == {"azd env set ACR_CREATE_WEBHOOK true"}
+    parameters = json.loads((ROOT / "infra" / "main.parameters.json").read_bytes())["parameters"]
+    assert parameters["createWebhook"]["value"] == "${ACR_CREATE_WEBHOOK=false}"
+
+
+def test_editors_are_told_what_the_functions_extension_would_write() -> None:
+    files = {f.name: json.loads(f.read_bytes()) for f in (ROOT / ".vscode").glob("*.json")}
+    assert files.keys() == {"extensions.json", "launch.json", "settings.json", "tasks.json"}
+    assert "ms-azuretools.vscode-azurefunctions" in files["extensions.json"]["recommendations"]
+    tasks = {task["label"]: task for task in files["tasks.json"]["tasks"]}
+    [launch] = files["launch.json"]["configurations"]
+    start = tasks[launch["preLaunchTask"]]
+    assert (start["type"], start["command"]) == ("func", "host start")
+    assert start["dependsOn"] in tasks
+    assert files["settings.json"]["azureFunctions.projectLanguage"] == "Python"
+    # The Makefile's environment, so that both have one.
+    assert files["settings.json"]["azureFunctions.pythonVenv"] == ".venv"
