@@ -234,14 +234,19 @@ resource app 'Microsoft.Web/sites@2025-05-01' = {
   }
 
   // Nobody signs in with a password to deploy.
-  resource passwords 'basicPublishingCredentialsPolicies' = [
-    for name in ['ftp', 'scm']: {
-      name: name
-      properties: {
-        allow: false
-      }
+  resource ftp 'basicPublishingCredentialsPolicies' = {
+    name: 'ftp'
+    properties: {
+      allow: false
     }
-  ]
+  }
+
+  resource scm 'basicPublishingCredentialsPolicies' = {
+    name: 'scm'
+    properties: {
+      allow: false
+    }
+  }
 }
 
 output name string = app.name

@@ -172,8 +172,11 @@ def test_no_key_is_in_a_setting_and_none_opens_the_storage_or_the_log(deploy: De
     storage = deployment.only("Microsoft.Storage/storageAccounts").properties
     assert storage["allowSharedKeyAccess"] is False
     assert storage["allowBlobPublicAccess"] is False
-    for policy in deployment.of("Microsoft.Web/sites/basicPublishingCredentialsPolicies"):
-        assert policy.properties == {"allow": False}
+    passwords = deployment.of("Microsoft.Web/sites/basicPublishingCredentialsPolicies")
+    assert {each.name: each.properties["allow"] for each in passwords} == {
+        "ftp": False,
+        "scm": False,
+    }
     assert "key" not in json.dumps(deployment.outputs).lower()
 
 
