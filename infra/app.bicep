@@ -1,6 +1,7 @@
 // The app, its identity, its storage with the queues of routes.json, and what it may do there.
 param location string
 param tags object
+@minLength(13)
 param token string
 param insightsName string
 param registryId string
@@ -22,7 +23,7 @@ var routing = any(loadJsonContent('../routes.json'))
 var queueNames = union(
   map(
     concat(map(routing.routes, route => route.queue), [routing.rejectedQueue]),
-    queue => reduce(items(appSettings), queue, (name, setting) => replace(name, '%${setting.key}%', trim(setting.value)))
+    queue => reduce(any(items(appSettings)), queue, (name, setting) => replace(name, '%${setting.key}%', trim(setting.value)))
   ),
   []
 )
@@ -212,6 +213,8 @@ resource app 'Microsoft.Web/sites@2025-05-01' = {
     name: 'appsettings'
     properties: union(
       {
+        // The name for the public cloud's host, the URI for others.
+        AzureWebJobsStorage__accountName: storage.name
         AzureWebJobsStorage__blobServiceUri: storage.properties.primaryEndpoints.blob
         AzureWebJobsStorage__credential: 'managedidentity'
         AzureWebJobsStorage__clientId: identity.properties.clientId
@@ -239,6 +242,8 @@ resource app 'Microsoft.Web/sites@2025-05-01' = {
     properties: {
       allow: false
     }
+    // One after the other, as the platform refuses two changes at a time.
+    dependsOn: [settings]
   }
 
   resource scm 'basicPublishingCredentialsPolicies' = {
@@ -246,6 +251,7 @@ resource app 'Microsoft.Web/sites@2025-05-01' = {
     properties: {
       allow: false
     }
+    dependsOn: [ftp]
   }
 }
 

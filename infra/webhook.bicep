@@ -10,6 +10,8 @@ param repositories string
 @description('The resource id of the function.')
 param functionId string
 param keyName string
+
+@secure()
 param uri string
 
 resource registry 'Microsoft.ContainerRegistry/registries@2025-11-01' existing = {

@@ -18,6 +18,7 @@ def main() -> None:
     invoker: Any = commands.AzCliCommandInvoker
     invoker._validation = lambda *_: None
     invoker._run_jobs_serially = lambda *_: ([], [])
+    commands.AzCliCommand._user_confirmed = staticmethod(lambda *_: True)
 
     def fault(arguments: list[str]) -> str:
         said = io.StringIO()
