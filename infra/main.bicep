@@ -122,6 +122,7 @@ module record 'record.bicep' = if (recoverMissed) {
   params: {
     registryName: registryName
     principalId: app.outputs.principalId
+    operatorId: operatorId
   }
 }
 

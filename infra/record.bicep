@@ -1,6 +1,11 @@
 // The right to read what became of a registry's deliveries, and nothing else of it.
 param registryName string
+
+@description('The app.')
 param principalId string
+
+@description('Who may reconcile by hand; empty for nobody.')
+param operatorId string
 
 var where = resourceGroup().id
 
@@ -30,6 +35,16 @@ resource assignment 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   properties: {
     principalId: principalId
     principalType: 'ServicePrincipal'
+    roleDefinitionId: role.id
+  }
+}
+
+// Whether it is a user or a group, Azure knows.
+resource operator 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empty(operatorId)) {
+  name: guid(registry.id, operatorId, role.id)
+  scope: registry
+  properties: {
+    principalId: operatorId
     roleDefinitionId: role.id
   }
 }

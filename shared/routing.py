@@ -45,7 +45,11 @@ class Route:
 
     def takes(self, event: dict[str, Any]) -> bool:
         """Whether `event`, a CloudEvent, passes every filter."""
-        return all(chosen.passes(VALUES[name](event)) for name, chosen in self.filters.items())
+        # On every delivery's road: a generator would take longer than most filters do.
+        for name, chosen in self.filters.items():  # noqa: SIM110
+            if not chosen.passes(VALUES[name](event)):
+                return False
+        return True
 
     def objections(self, event: dict[str, Any]) -> dict[str, str]:
         """The filters that turn `event` away, each with its reason."""

@@ -217,7 +217,8 @@ def _without_empty(members: dict[str, Any], known_fields: Mapping[str, Any]) -> 
         if name in known_fields:
             if isinstance(value, dict):
                 value = _without_empty(value, known_fields[name])
-            if value is None or value == "" or value == {} or value == []:
+            # Neither 0 nor false, which say something.
+            if not value and (value is None or isinstance(value, str | dict | list)):
                 continue
         kept[name] = value
     return kept

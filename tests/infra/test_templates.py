@@ -206,6 +206,7 @@ def test_who_operates_may_take_messages_and_reconcile(deploy: Deploy) -> None:
     assert _roles(deploy(operatorId="me")) - _roles(deploy()) == {
         ("me", "Storage Queue Data Contributor", "storage"),
         ("me", "Storage Table Data Contributor", "storage"),
+        ("me", "its own", "registry"),
     }
 
 
