@@ -34,7 +34,7 @@ param keyName string = 'default'
 @description('Whether what never arrived is recovered from the registry\'s record. Needs a role of its own on the registry, which is created.')
 param recoverMissed bool = true
 
-@description('When to recover, in the app\'s six-field form; every five minutes.')
+@description('When to recover, in the app\'s six-field form; every five minutes. Less often than every ten, the alert "unrecovered" needs a lower threshold.')
 param reconcileSchedule string = '0 */5 * * * *'
 
 @description('Instances that are always ready for deliveries. The registry waits five seconds, and a cold start may take longer: 0 saves money and loses deliveries, until they are recovered.')
@@ -96,7 +96,8 @@ module app 'app.bicep' = {
     insightsName: monitoring.outputs.insightsName
     registryId: registryId
     loginServer: registry.properties.loginServer
-    webhookId: createWebhook && recoverMissed ? '${registryId}/webhooks/${webhookName}' : ''
+    // From the start, so that making the webhook changes nothing of the app, which would restart it.
+    webhookId: recoverMissed ? '${registryId}/webhooks/${webhookName}' : ''
     reconcileSchedule: reconcileSchedule
     alwaysReadyInstances: alwaysReadyInstances
     maximumInstances: maximumInstances

@@ -3,7 +3,7 @@ param location string
 param tags object
 param token string
 
-@description('For so many days the log is kept.')
+@description('For so many days at least the log is kept.')
 param retentionInDays int = 30
 
 resource workspace 'Microsoft.OperationalInsights/workspaces@2025-07-01' = {

@@ -7,7 +7,7 @@ const { GlobalState, KustoCode, Symbols } = globalThis.Kusto.Language;
 const common = "timestamp: datetime, operation_Name: string, operation_Id: string, cloud_RoleInstance: string";
 const tables = {
   traces: `(${common}, message: string, severityLevel: int)`,
-  requests: `(${common}, name: string, resultCode: string, duration: real, success: string)`,
+  requests: `(${common}, name: string, url: string, resultCode: string, duration: real, success: string)`,
 };
 const symbols = Object.entries(tables).map(([name, columns]) => Symbols.TableSymbol.From(columns).WithName(name));
 const globals = GlobalState.Default.WithDatabase(new Symbols.DatabaseSymbol.$ctor1("app", symbols));

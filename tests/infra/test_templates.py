@@ -129,7 +129,7 @@ def test_queues_named_by_app_settings_are_created_as_the_app_names_them(
 def test_the_app_reads_the_settings_as_an_identity_and_for_the_registry_that_were_meant(
     deploy: Deploy, registry_id: str
 ) -> None:
-    environment = _app_settings(deploy(createWebhook=True))
+    environment = _app_settings(deploy())
     settings = Settings.read(environment)
     principal = Principal(managed=True, client_id=CLIENT_ID)
     assert settings.storage == Identity(
@@ -272,7 +272,12 @@ def test_before_the_code_is_deployed_there_is_no_webhook_and_no_key_is_asked_for
     deployment = deploy()
     assert not deployment.of("Microsoft.ContainerRegistry/registries/webhooks")
     assert "listKeys" not in str(deployment.resources)
-    assert ReconcileSettings.read(_app_settings(deployment)).webhooks == ()
+
+
+def test_making_the_webhook_changes_no_setting_and_so_does_not_restart_the_app(
+    deploy: Deploy,
+) -> None:
+    assert _app_settings(deploy(createWebhook=True)) == _app_settings(deploy())
 
 
 def test_the_outputs_tell_the_url_and_the_webhook(deploy: Deploy) -> None:
