@@ -1,7 +1,9 @@
 """The timer trigger: one round over the registry's record of its deliveries."""
 
+import asyncio
 import logging
 import os
+from importlib import import_module
 
 import azure.functions as func
 
@@ -17,7 +19,8 @@ if not SETTINGS.webhooks:
 async def main(timer: func.TimerRequest) -> None:
     """Recovers what was missed of the deliveries of all webhooks in ACR_WEBHOOKS."""
     if SETTINGS.webhooks:
-        # The start of the app shall not wait for this to be imported.
+        # Neither the start of the app nor a delivery shall wait for this to be imported.
+        await asyncio.to_thread(import_module, "shared.reconciliation")
         from shared.reconciliation import Reconciliation
 
         await Reconciliation(ingest(), SETTINGS).run()

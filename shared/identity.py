@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from importlib import import_module
 from typing import Any, cast
 
 from azure.core.credentials import AccessToken
@@ -34,9 +35,13 @@ class TokenUnavailable(ClientAuthenticationError):
         super().__init__("nobody gives the app a token for its identity")
 
 
+def prepare() -> None:
+    """Imports what asks for tokens: for apps with an identity, at their start."""
+    import_module("azure.identity.aio")
+
+
 def credential(principal: Principal, transport: AioHttpTransport) -> AsyncTokenCredential:
     """The credential of `principal`, whose own requests go through `transport`."""
-    # Takes as long to import as the queues: only apps that have an identity shall pay for it.
     from azure.identity.aio import DefaultAzureCredential, ManagedIdentityCredential
 
     asked: AsyncTokenCredential

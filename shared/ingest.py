@@ -22,6 +22,9 @@ from shared.text import shown
 from shared.timestamps import moment
 from shared.validation import DeliveryValidator
 
+# Of a body in the last net. Whatever may be accepted has room there, in base64 too.
+_LAST_NET_BYTES = 2 * MAX_MESSAGE_BYTES
+
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
@@ -285,4 +288,4 @@ def _log_loss(delivery: Delivery, loss: _Loss) -> None:
         "traceparent": delivery.traceparent,
         "invocation": delivery.invocation_id,
     }
-    log.lost(fields, rejected.body(delivery.body, MAX_MESSAGE_BYTES))
+    log.lost(fields, rejected.body(delivery.body, _LAST_NET_BYTES))

@@ -24,9 +24,11 @@ QUEUE = "acr_queue"
 _LOG = logging.getLogger("acr_webhook")
 _MAX_TEXT = 256
 
-# Characters of a body in one line, a multiple of four so that each piece can be decoded.
-# Application Insights keeps 32,768 of a line.
-_MAX_CONTENT = 28_000
+# Characters. Application Insights keeps 32,768 of a line.
+_MAX_LINE = 32_000
+
+# Of any number of queues. What else is in a line leaves room for them, however it is escaped.
+_MAX_NAMES = 100
 
 
 def delivery(level: int, fields: Mapping[str, Any]) -> None:
@@ -51,17 +53,24 @@ def lost(fields: Mapping[str, Any], body: Mapping[str, Any]) -> None:
     `body` is of the form that `rejected.body` gives. One whose line would be too long comes in
     numbered parts, each a line with a piece of it in base64.
     """
-    pieces: Sequence[Mapping[str, Any]] = [body]
-    if len(json.dumps(body["content"])) > _MAX_CONTENT:
+    told = _clipped(fields)
+
+    def line(part: int, parts: int, piece: Mapping[str, Any]) -> str:
+        return f"{LOST} {json.dumps({**told, 'part': part, 'parts': parts, 'body': piece})}"
+
+    lines = [line(1, 1, body)]
+    if len(lines[0]) > _MAX_LINE:
         content = b64encode(body_bytes(body)).decode()
-        starts = range(0, len(content), _MAX_CONTENT)
-        pieces = [
-            {**body, "encoding": "base64", "content": content[start : start + _MAX_CONTENT]}
-            for start in starts
+        piece = {**body, "encoding": "base64", "content": ""}
+        # There are never more than 99 parts. Of a multiple of four, each can be decoded.
+        room = (_MAX_LINE - len(line(99, 99, piece))) // 4 * 4
+        starts = range(0, len(content), room)
+        lines = [
+            line(part, len(starts), piece | {"content": content[start : start + room]})
+            for part, start in enumerate(starts, 1)
         ]
-    for part, piece in enumerate(pieces, 1):
-        line = {**_clipped(fields), "part": part, "parts": len(pieces), "body": piece}
-        _LOG.error("%s %s", LOST, json.dumps(line))
+    for each in lines:
+        _LOG.error("%s", each)
 
 
 def fault(error: BaseException) -> None:
@@ -75,8 +84,12 @@ def fault(error: BaseException) -> None:
 
 
 def _clipped(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: clip(value, _MAX_TEXT) if isinstance(value, str) else value
-        for name, value in fields.items()
-        if value is not None
-    }
+    return {name: _short(value) for name, value in fields.items() if value is not None}
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, str):
+        return clip(value, _MAX_TEXT)
+    if isinstance(value, Sequence) and len(value) > _MAX_NAMES:
+        return [*value[:_MAX_NAMES], f"and {len(value) - _MAX_NAMES} more"]
+    return value

@@ -69,7 +69,7 @@ class Management:
             # An answer is an answer: the next round asks again.
             retry_status=0,
             retry_total=2,
-            per_call_policies=[_SameOrigin(self._endpoint)],
+            per_call_policies=[SameOrigin(self._endpoint)],
         )
 
 
@@ -83,16 +83,22 @@ def _plain(entry: Any) -> Any:
         return {"id": entry.get("id")}
 
 
-class _SameOrigin(SansIOHTTPPolicy[Any, Any]):
+class SameOrigin(SansIOHTTPPolicy[Any, Any]):
     """A next page is fetched from the server that was asked, or not at all: it gets our token."""
 
     def __init__(self, endpoint: str) -> None:
-        self._origin = urlsplit(endpoint)[:2]
+        self._origin = _origin(endpoint)
 
     def on_request(self, request: PipelineRequest[Any]) -> None:
         """Raises RecordUnavailable."""
-        if urlsplit(request.http_request.url)[:2] != self._origin:
+        if _origin(request.http_request.url) != self._origin:
             raise RecordUnavailable("its next page is said to be on another server: not asked")
+
+
+def _origin(url: str) -> tuple[str, str | None, int]:
+    """Scheme, host and port: services of Azure write the port out in their links, or do not."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or 443
 
 
 def _reason(error: Exception) -> str:

@@ -19,8 +19,8 @@ from azure.core.exceptions import (
 from azure.storage.queue import BinaryBase64EncodePolicy, StorageErrorCode
 from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
+from shared import identity
 from shared.connections import Connection, Identity
-from shared.identity import TokenUnavailable, credential
 from shared.transport import session, transport
 
 NEVER_EXPIRES = -1
@@ -91,7 +91,7 @@ def connect(connection: Connection) -> QueueServiceClient:
     shared = session()
     options: dict[str, Any] = {"transport": transport(shared, closes_it=True), "retry_total": 0}
     if isinstance(connection, Identity):
-        tokens = credential(connection.principal, transport(shared))
+        tokens = identity.credential(connection.principal, transport(shared))
         return QueueServiceClient(connection.queue_service_uri, tokens, **options)
     return QueueServiceClient.from_connection_string(connection.value, **options)
 
@@ -120,6 +120,8 @@ class Queues:
     def __init__(self, connection: Connection) -> None:
         """Raises ValueError where nothing could ever be reached by `connection`."""
         check(connection)
+        if isinstance(connection, Identity):
+            identity.prepare()
         self._connection = connection
         self._loop: asyncio.AbstractEventLoop | None = None
         self._service: QueueServiceClient | None = None
@@ -161,10 +163,8 @@ class Queues:
         try:
             async with asyncio.timeout_at(deadline):
                 await self._client(queue).get_queue_properties()
-        except ResourceNotFoundError:
-            pass
         except Exception as error:
-            if not _is_denied(error):
+            if not (is_missing(error) or _is_denied(error)):
                 raise StorageUnavailable(queue, error) from error
 
     async def depth(self, queue: str, deadline: float) -> Depth:
@@ -177,9 +177,9 @@ class Queues:
             async with asyncio.timeout_at(deadline):
                 properties = await client.get_queue_properties()
                 first = await client.peek_messages(max_messages=_PEEK)
-        except ResourceNotFoundError:
-            return Depth(0, None)
         except Exception as error:
+            if is_missing(error):
+                return Depth(0, None)
             raise StorageUnavailable(queue, error) from error
         ages = [message.inserted_on for message in first if message.inserted_on]
         return Depth(properties.approximate_message_count or 0, min(ages, default=None))
@@ -242,6 +242,11 @@ def _may_pass(error: Exception) -> bool:
     return error.status_code in (404, 408, 409, 429) or error.status_code >= 500
 
 
+def is_missing(error: Exception) -> bool:
+    """Whether Storage says that there is no such queue; other servers answer 404 as well."""
+    return isinstance(error, HttpResponseError) and _code(error) == StorageErrorCode.QUEUE_NOT_FOUND
+
+
 def _is_denied(error: Exception) -> bool:
     return isinstance(error, HttpResponseError) and _code(error) == _DENIED
 
@@ -265,7 +270,7 @@ def reason(error: Exception) -> str:
             "Sender to send, Storage Queue Data Reader to look at messages, Storage Queue Data "
             "Contributor to take them (a new assignment takes some minutes)"
         )
-    if isinstance(error, TokenUnavailable):
+    if isinstance(error, identity.TokenUnavailable):
         return str(error)
     if isinstance(error, HttpResponseError) and error.status_code is not None:
         return f"Storage answered {error.status_code} {_code(error) or error.reason}"

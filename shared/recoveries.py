@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -165,10 +165,8 @@ class Lease:
 
     async def _take(self) -> bool:
         """Takes what nobody has, or has no more. Always False: it was not ours before."""
-        with suppress(ResourceExistsError):
-            await self._table.create_table()
         try:
-            self._written(await self._table.create_entity(self._row()))
+            self._written(await self._create())
         except ResourceExistsError:
             try:
                 found = await self._table.get_entity(self._partition, _LEASE)
@@ -177,6 +175,18 @@ class Lease:
             if found["until"] > datetime.now(UTC) or not await self._write(found.metadata["etag"]):
                 raise Taken from None
         return False
+
+    async def _create(self) -> Mapping[str, Any]:
+        """The new row's metadata; the table is created where it is missing, and then only.
+
+        A role on the table need not allow to create it. Raises ResourceExistsError.
+        """
+        try:
+            return await self._table.create_entity(self._row())
+        except ResourceNotFoundError:
+            with suppress(ResourceExistsError):
+                await self._table.create_table()
+        return await self._table.create_entity(self._row())
 
     async def _write(self, etag: str | None) -> bool:
         """Writes our row over the one of `etag`; whether that was still there."""

@@ -5,6 +5,7 @@ import json
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -67,12 +68,12 @@ def body(content: bytes, limit: int) -> dict[str, Any]:
         "truncated": False,
     }
     room = limit - len(_json(document))
-    try:
-        text = content.decode()
-    except UnicodeDecodeError:
-        text = None
-    if text is not None and len(_json(text)) - len('""') <= room:
-        return document | {"encoding": "utf-8", "content": text}
+    # As JSON, text never gets shorter: of a huge body not even its encoding is looked at.
+    if len(content) <= room:
+        with suppress(UnicodeDecodeError):
+            text = content.decode()
+            if len(_json(text)) - len('""') <= room:
+                return document | {"encoding": "utf-8", "content": text}
     fitting = content[: max(room // 4 * 3, 0)]
     return document | {
         "content": b64encode(fitting).decode(),

@@ -2,22 +2,29 @@
 
 import copy
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import trustme
+from aiohttp import web
 from azure.core.messaging import CloudEvent as AzureCloudEvent
 from azure.storage.queue import BinaryBase64DecodePolicy, QueueMessage
 from cloudevents.core.formats.json import JSONFormat
 from jsonschema import Draft202012Validator
+from yarl import URL
 
 from shared.connections import ConnectionString
 from shared.queues import connect
 from shared.validation import FORMATS, validator, violations
 from tools import processes
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 EXAMPLES = Path(__file__).parent / "examples"
 # The event's schema as it was when a version was released, references put in place.
@@ -147,3 +154,45 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     certificate.cert_chain_pems[0].write_to_path(folder / "cert.pem")
     certificate.private_key_pem.write_to_path(folder / "key.pem")
     return folder
+
+
+@pytest.fixture
+async def listen(certificates: Path) -> AsyncIterator[Callable[..., Awaitable[int]]]:
+    """Serves a handler on a port of its own, with `tls` if asked, until the test is over."""
+    async with AsyncExitStack() as stack:
+
+        async def start(handler: Handler, *, tls: bool = False) -> int:
+            context = None
+            if tls:
+                context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+                context.load_cert_chain(certificates / "cert.pem", certificates / "key.pem")
+            app = web.Application()
+            app.router.add_route("*", "/{path:.*}", handler)
+            runner = web.AppRunner(app, auto_decompress=False, handler_cancellation=True)
+            await runner.setup()
+            stack.push_async_callback(runner.cleanup)
+            port = processes.free_port()
+            await web.TCPSite(runner, "127.0.0.1", port, ssl_context=context).start()
+            return port
+
+        yield start
+
+
+@pytest.fixture
+def hand_on() -> Callable[[web.Request, str], Awaitable[web.Response]]:
+    """Hands a request on to another server, and back what that one answered."""
+    hop_by_hop = {"Host", "Transfer-Encoding", "Content-Length", "Connection", "Keep-Alive"}
+
+    async def to(request: web.Request, server: str) -> web.Response:
+        kept = {name: v for name, v in request.headers.items() if name not in hop_by_hop}
+        async with (
+            aiohttp.ClientSession(auto_decompress=False) as session,
+            session.request(
+                request.method, URL(f"{server}{request.raw_path}", encoded=True), headers=kept,
+                data=await request.read(), ssl=False, skip_auto_headers=("Content-Type",),
+            ) as answer,
+        ):  # fmt: skip
+            kept = {name: v for name, v in answer.headers.items() if name not in hop_by_hop}
+            return web.Response(status=answer.status, body=await answer.read(), headers=kept)
+
+    return to

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tools import examples
@@ -210,7 +211,9 @@ def send(
         statuses: dict[int, int] = {}
         last: list[Outcome] = []
         with _progress() as progress:
-            task = progress.add_task(f"{action} → {target}", total=repeat, visible=repeat > 1)
+            task = progress.add_task(
+                escape(f"{action} → {target}"), total=repeat, visible=repeat > 1
+            )
 
             def seen(outcome: Outcome) -> None:
                 statuses[outcome.status] = statuses.get(outcome.status, 0) + 1
@@ -421,7 +424,7 @@ def explain(
         read_local_settings(ROOT)
         checked = routes.load(os.environ, file)
         event = routes.event(
-            action, routes.Pushed.parse(reference), registry, media_type, os.environ
+            action, routes.Pushed.parse(reference, registry), registry, media_type, os.environ
         )
     _say(console, routes.seen(event))
     console.print(routes.explanation(checked, event))

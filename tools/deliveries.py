@@ -43,7 +43,7 @@ async def post(
 
         async def one(body: bytes) -> Outcome:
             async with gate, session.post(url, data=body, params=parameters) as response:
-                return Outcome(response.status, _parsed(await response.text()))
+                return Outcome(response.status, _parsed(await response.text(errors="replace")))
 
         tasks = [asyncio.create_task(one(body)) for body in bodies]
         try:
@@ -51,7 +51,8 @@ async def post(
                 yield await finished
         except TimeoutError:
             raise ToolError(f"{url} did not answer within {_SECONDS} s.") from None
-        except aiohttp.ClientError as error:
+        except (aiohttp.ClientError, ValueError) as error:
+            # A ValueError: of a host or a header that cannot be one.
             raise ToolError(f"{url} cannot be reached: {error}") from None
         finally:
             for task in tasks:
@@ -62,5 +63,5 @@ async def post(
 def _parsed(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text

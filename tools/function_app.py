@@ -69,6 +69,12 @@ def function_json(folder: Path) -> dict[str, Any]:
                 raise TypeError("name and type of a binding must be text")
             if binding["direction"] not in ("in", "out", "inout"):
                 raise ValueError(f"{binding['direction']} is no direction")
+            methods = binding.get("methods", [])
+            if not isinstance(methods, list) or not all(isinstance(m, str) for m in methods):
+                raise TypeError("methods of a binding must be a list of texts")
+        for key in ("scriptFile", "entryPoint"):
+            if not isinstance(document.get(key, ""), str):
+                raise TypeError(f"{key} must be text")
     return document
 
 
@@ -101,6 +107,6 @@ def with_app_settings(text: str) -> str:
 def _as_expected(file: Path) -> Iterator[None]:
     try:
         yield
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise ToolError(f"{file.parent.name}/{file.name} is not as it must be: {reason}") from None

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from shared.connections import Connection
 from shared.parsing import decode
-from shared.queues import connect, reason
+from shared.queues import connect, is_missing, reason
 from shared.text import clip
 from tools.function_app import ToolError
 
@@ -40,7 +40,9 @@ async def peek(connection: Connection, name: str | None = None) -> AsyncIterator
                 try:
                     count = (await client.get_queue_properties()).approximate_message_count
                     messages = await client.peek_messages(max_messages=MOST_MESSAGES)
-                except ResourceNotFoundError:
+                except ResourceNotFoundError as error:
+                    if not is_missing(error):
+                        raise
                     if name:
                         raise ToolError(f"There is no queue {name}.") from None
                     continue  # it went away in between

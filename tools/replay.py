@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.queue import BinaryBase64EncodePolicy, QueueMessage
 from azure.storage.queue.aio import QueueClient
 
@@ -17,7 +16,7 @@ from shared import rejected
 from shared.ingest import Delivery, Ingest
 from shared.limits import MAX_MESSAGE_BYTES
 from shared.problems import Problem
-from shared.queues import connect, reason
+from shared.queues import connect, is_missing, reason
 from shared.routing import RoutesError
 from shared.settings import SettingsError
 from shared.validation import validator, violations
@@ -113,12 +112,12 @@ class Replay:
                                 group.create_task(self._one(client, message, advanced))
                 finally:
                     await self._release(client)
-            except ResourceNotFoundError:
+            except Exception as error:  # noqa: BLE001 (on odd answers the SDK raises anything)
+                if not is_missing(error):
+                    raise ToolError(f"{self._queue} cannot be replayed: {reason(error)}.") from None
                 if self._is_named:
                     raise ToolError(f"There is no queue {self._queue}.") from None
                 started(0)
-            except Exception as error:  # noqa: BLE001 (on odd answers the SDK raises anything)
-                raise ToolError(f"{self._queue} cannot be replayed: {reason(error)}.") from None
             finally:
                 await self._ingest.queues.close()
 

@@ -27,13 +27,16 @@ class Pushed:
     digest: str | None
 
     @classmethod
-    def parse(cls, reference: str) -> "Pushed":
-        """The parts of `reference`. Raises ToolError where it says a registry."""
+    def parse(cls, reference: str, registry: str | None) -> "Pushed":
+        """The parts of `reference`, of `registry` if that was told.
+
+        Raises ToolError where `reference` says a registry. Repositories can have a dot there, too.
+        """
         name, _, digest = reference.partition("@")
-        repository, _, tag = name.partition(":")
-        first, slash, rest = repository.partition("/")
-        if slash and "." in first:
+        first, slash, rest = name.partition("/")
+        if slash and (":" in first or ("." in first and registry is None)):
             raise ToolError(f"Say the registry apart: {rest} --registry {first}")
+        repository, _, tag = name.partition(":")
         return cls(repository, tag or None, digest or None)
 
 

@@ -269,6 +269,36 @@ def test_send_without_a_listener_says_so() -> None:
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize("host", ["a..example", f"{'a' * 64}.example", "", "[/x]"])
+def test_send_to_what_can_be_no_url_says_so(host: str) -> None:
+    result = _tools("send", "push", "--url", f"http://{host}/")
+    assert result.returncode == 1
+    assert "cannot be reached: " in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("key", ["the-key\r", "the-key\nx: y"])
+def test_send_with_what_can_be_no_key_says_so_without_the_key(key: str, function_url: str) -> None:
+    result = _tools("send", "push", "--url", function_url, "--key", key)
+    assert result.returncode == 1
+    assert "cannot be reached: " in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "the-key" not in result.stderr
+
+
+@pytest.mark.parametrize("answer", ["é".encode("latin-1"), b"[" * 100_000])
+async def test_send_shows_any_answer(answer: bytes, listen: Any) -> None:
+    async def gateway(_: web.Request) -> web.Response:
+        return web.Response(status=502, body=answer, content_type="text/html", charset="utf-8")
+
+    url = f"http://127.0.0.1:{await listen(gateway)}/[/x]"
+    for more in ([], ["--repeat", "2"]):
+        result = await asyncio.to_thread(_tools, "send", "push", "--url", url, *more)
+        assert result.returncode == 1
+        assert "502" in result.stdout
+        assert "Traceback" not in result.stderr
+
+
 @pytest.mark.parametrize("action", ["pull", "[/bold]", "../examples"])
 def test_send_of_an_unknown_action_says_which_there_are(action: str) -> None:
     result = _tools("send", action)
@@ -333,7 +363,7 @@ async def test_peek_says_how_many_more_there_are(
     assert "acr-push has 8 more" in _tools("peek", "--json", AcrEventsStorage=azurite).stderr
 
 
-async def test_send_carries_the_key_in_the_header_and_keeps_to_its_concurrency() -> None:
+async def test_send_carries_the_key_in_the_header_and_keeps_to_its_concurrency(listen: Any) -> None:
     seen: list[str | None] = []
     now = most = 0
 
@@ -346,17 +376,11 @@ async def test_send_carries_the_key_in_the_header_and_keeps_to_its_concurrency()
         now -= 1
         return web.json_response({"ok": True}, status=202)
 
-    application = web.Application()
-    application.router.add_post("/", answer)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    port = processes.free_port()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
+    url = f"http://127.0.0.1:{await listen(answer)}/"
     result = await asyncio.to_thread(
-        _tools, "send", "push", "--url", f"http://127.0.0.1:{port}/", "--repeat", "30",
-        "--concurrency", "3", ACR_WEBHOOK_KEY="the-key",
+        _tools, "send", "push", "--url", url, "--repeat", "30", "--concurrency", "3",
+        ACR_WEBHOOK_KEY="the-key",
     )  # fmt: skip
-    await runner.cleanup()
     assert result.returncode == 0, result.stderr
     assert seen == ["the-key"] * 30
     assert most <= 3
@@ -420,7 +444,9 @@ def test_routes_check_says_which_actions_no_route_takes(tmp_path: Path) -> None:
         (["ping", "web:v1"], 1, "'ping' raises no event; these do: push"),
         (["push", "web@latest"], 1, "/target/digest is not a valid content digest"),
         (["chart_push", "c:1", "--registry", "/"], 1, '"/" is not a host name'),
-        (["push", "contoso.azurecr.io/web:v1"], 1, "web --registry contoso.azurecr.io"),
+        (["push", "contoso.azurecr.io/web:v1"], 1, "web:v1 --registry contoso.azurecr.io"),
+        (["push", "localhost:5000/web:v1"], 1, "web:v1 --registry localhost:5000"),
+        (["push", "my.team/web:v1", "--registry", "a.azurecr.io"], 0, "repositories: my.team/web"),
     ],
 )
 def test_routes_explain_shows_what_the_filters_see(

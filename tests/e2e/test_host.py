@@ -229,12 +229,18 @@ def test_a_setting_that_cannot_be_used_stops_the_app_with_its_name(
         ("local.settings.json", '{"Values": {"A=B": "x"}}'),
         ("local.settings.json", '{"Values": {"A": "x\\u0000"}}'),
         ("local.settings.json", '{"Values": {"A": "\\ud800"}}'),
+        ("local.settings.json", '{"Values": {"": "x"}}'),
         ("local.settings.json", "{"),
         ("AcrWebhook/function.json", "{}"),
         ("AcrWebhook/function.json", '{"bindings": [{}]}'),
         ("AcrWebhook/function.json", '{"bindings": null}'),
         ("AcrWebhook/function.json",
          '{"bindings": [{"type": "http", "name": "x", "direction": "sideways"}]}'),
+        ("AcrWebhook/function.json",
+         '{"bindings": [{"type": "httpTrigger", "name": "x", "methods": null}]}'),
+        ("AcrWebhook/function.json",
+         '{"bindings": [{"type": "httpTrigger", "name": "x", "methods": "post"}]}'),
+        ("AcrWebhook/function.json", '{"bindings": [], "scriptFile": 5}'),
     ],
 )  # fmt: skip
 def test_a_file_of_the_app_that_is_not_as_it_must_be_is_named(

@@ -3,11 +3,10 @@
 import asyncio
 import json
 import os
-import ssl
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +36,7 @@ class Cloud:
     """
 
     azurite: int
+    hand_on: Callable[[web.Request, str], Awaitable[web.Response]]
     roles: frozenset[str] = ALL
     has_identity: bool = True
     busy: int = 0  # so many queues are not created, as storage is busy
@@ -79,17 +79,7 @@ class Cloud:
             return web.Response(
                 status=403, body=_DENIED, headers=headers, content_type="application/xml"
             )
-        url = f"https://127.0.0.1:{self.azurite}{request.raw_path}"
-        hop_by_hop = {"Host", "Transfer-Encoding", "Content-Length", "Connection", "Keep-Alive"}
-        kept = {name: v for name, v in request.headers.items() if name not in hop_by_hop}
-        async with (
-            aiohttp.ClientSession(auto_decompress=False) as session,
-            session.request(
-                request.method, url, headers=kept, data=await request.read(), ssl=False
-            ) as answer,
-        ):
-            headers = {n: v for n, v in answer.headers.items() if n not in hop_by_hop}
-            return web.Response(status=answer.status, body=await answer.read(), headers=headers)
+        return await self.hand_on(request, f"https://127.0.0.1:{self.azurite}")
 
 
 @pytest.fixture(scope="session")
@@ -102,26 +92,11 @@ def secure_azurite(certificates: Path, tmp_path_factory: pytest.TempPathFactory)
         yield port
 
 
-async def _serve(
-    handler: Callable[[web.Request], Any], context: ssl.SSLContext | None
-) -> tuple[web.AppRunner, int]:
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", handler)
-    runner = web.AppRunner(app, auto_decompress=False)
-    await runner.setup()
-    port = processes.free_port()
-    await web.TCPSite(runner, "127.0.0.1", port, ssl_context=context).start()
-    return runner, port
-
-
 @pytest.fixture
-async def cloud(secure_azurite: int, certificates: Path) -> AsyncIterator[Cloud]:
-    cloud = Cloud(secure_azurite)
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificates / "cert.pem", certificates / "key.pem")
-    tokens, token_port = await _serve(cloud.token, None)
-    storage, storage_port = await _serve(cloud.storage, context)
-    uri = f"https://127.0.0.1:{storage_port}/{processes.ACCOUNT}"
+async def cloud(secure_azurite: int, certificates: Path, listen: Any, hand_on: Any) -> Cloud:
+    cloud = Cloud(secure_azurite, hand_on)
+    token_port = await listen(cloud.token)
+    uri = f"https://127.0.0.1:{await listen(cloud.storage, tls=True)}/{processes.ACCOUNT}"
     cloud.settings = {
         "AzureWebJobsStorage": "",
         "AcrEventsStorage": "",
@@ -133,9 +108,7 @@ async def cloud(secure_azurite: int, certificates: Path) -> AsyncIterator[Cloud]
         "IDENTITY_HEADER": HEADER,
         "SSL_CERT_FILE": str(certificates / "ca.pem"),
     }
-    yield cloud
-    await tokens.cleanup()
-    await storage.cleanup()
+    return cloud
 
 
 @pytest.fixture

@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from shared.connections import ConnectionString
 from shared.limits import MAX_MESSAGE_BYTES
-from shared.queues import Queues, StorageUnavailable
+from shared.queues import Depth, Queues, StorageUnavailable
 from tools import processes
 
 
@@ -99,6 +100,25 @@ async def test_storage_that_refuses_connections_is_an_error_before_the_deadline(
         await queues.send("acr-push", b"x", deadline)
     assert asyncio.get_running_loop().time() < deadline + 0.5
     await queues.close()
+
+
+async def test_another_servers_404_is_not_taken_for_a_queue_that_is_missing(
+    listen: Any,
+) -> None:
+    async def nothing(_: web.Request) -> web.Response:
+        return web.Response(status=404)
+
+    connection = processes.connection_string(await listen(nothing))
+    queues = Queues(ConnectionString("AcrEventsStorage", connection))
+    for ask in (queues.reach, queues.depth):
+        with pytest.raises(StorageUnavailable, match="acr-push: Storage answered 404"):
+            await ask("acr-push", _soon())
+    await queues.close()
+
+
+async def test_a_queue_that_is_missing_is_no_trouble(storage: Any, queues: Queues) -> None:
+    await queues.reach("acr-push", _soon())
+    assert await queues.depth("acr-push", _soon()) == Depth(0, None)
 
 
 async def test_a_key_that_is_not_the_accounts_is_an_error_that_does_not_show_it(

@@ -2,10 +2,9 @@
 
 import asyncio
 import os
-import ssl
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -134,30 +133,18 @@ class Registry:
 
 
 @pytest.fixture
-async def registry(azurite: str, storage: Any, certificates: Path) -> AsyncIterator[Registry]:
+async def registry(azurite: str, storage: Any, certificates: Path, listen: Any) -> Registry:
     """The stand-in, with an account without queues, and nothing recovered yet."""
     registry = Registry()
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificates / "cert.pem", certificates / "key.pem")
-    runners = []
-    ports = []
-    for handler, tls in ((registry.list_events, context), (registry.token, None)):
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", handler)
-        runner = web.AppRunner(app, handler_cancellation=True)
-        await runner.setup()
-        ports.append(processes.free_port())
-        await web.TCPSite(runner, "127.0.0.1", ports[-1], ssl_context=tls).start()
-        runners.append(runner)
-    registry.port = ports[0]
+    registry.port = await listen(registry.list_events, tls=True)
     registry.settings = {
         "AcrEventsStorage": azurite,
         "ACR_REGISTRIES": "",
         "ACR_WEBHOOKS": webhook_id(),
-        "AcrManagement__endpoint": f"https://127.0.0.1:{ports[0]}",
+        "AcrManagement__endpoint": f"https://127.0.0.1:{registry.port}",
         "AcrManagement__credential": "managedidentity",
         "AcrReconcileSchedule": "0 0 0 1 1 *",
-        "IDENTITY_ENDPOINT": f"http://127.0.0.1:{ports[1]}/msi/token",
+        "IDENTITY_ENDPOINT": f"http://127.0.0.1:{await listen(registry.token)}/msi/token",
         "IDENTITY_HEADER": "the-platform-s-own",
         "SSL_CERT_FILE": str(certificates / "ca.pem"),
         "NO_COLOR": "1",
@@ -167,9 +154,7 @@ async def registry(azurite: str, storage: Any, certificates: Path) -> AsyncItera
     async with tables:
         async for table in tables.list_tables():
             await tables.delete_table(table.name)
-    yield registry
-    for runner in runners:
-        await runner.cleanup()
+    return registry
 
 
 @dataclass(frozen=True)

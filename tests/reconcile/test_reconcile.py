@@ -6,14 +6,17 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from aiohttp import web
+from azure.core.pipeline import PipelineContext, PipelineRequest
+from azure.core.rest import HttpRequest
 from azure.data.tables.aio import TableClient, TableServiceClient
 
-from shared.management import ACTION
+from shared.management import ACTION, RecordUnavailable, SameOrigin
 from shared.validation import validator, violations
 from tools import processes
 
@@ -403,6 +406,27 @@ async def test_a_queue_that_fails_does_not_keep_events_for_others_waiting(
     result = await reconcile(patch=patch)
     assert (result.status, result.counts) == (1, {"not stored": 200, "recovered": 1})
     assert await _ids(storage, "acr-delete") == [behind["id"]]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "link", "same"),
+    [
+        ("https://management.azure.com", "https://management.azure.com:443/x?y", True),
+        ("https://management.azure.com:443", "https://MANAGEMENT.azure.com/x", True),
+        ("https://127.0.0.1:8443", "https://127.0.0.1:8443/x", True),
+        ("https://management.azure.com", "http://management.azure.com/x", False),
+        ("https://management.azure.com", "https://management.azure.com:8443/x", False),
+        ("https://management.azure.com", "https://management.azure.com@evil.example/x", False),
+        ("https://management.azure.com", "https://management.azure.com.evil.example/x", False),
+        ("https://management.azure.com", "/x", False),
+    ],
+)
+def test_a_next_page_is_asked_for_where_it_is_on_the_same_server_however_that_is_written(
+    endpoint: str, link: str, same: bool
+) -> None:
+    request: PipelineRequest[Any] = PipelineRequest(HttpRequest("GET", link), PipelineContext(None))
+    with nullcontext() if same else pytest.raises(RecordUnavailable, match="another server"):
+        SameOrigin(endpoint).on_request(request)
 
 
 async def test_a_next_page_on_another_server_is_not_asked_for(

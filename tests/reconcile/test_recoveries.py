@@ -1,11 +1,13 @@
 """The table of what was recovered, and the lease on a webhook, against Azurite."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from shared.connections import ConnectionString, Identity, Principal
 from shared.reconciliation import login_server
@@ -29,6 +31,50 @@ async def recoveries(registry: Any, azurite: str) -> AsyncIterator[Recoveries]:
     async with session() as shared:
         connection = ConnectionString("AcrEventsStorage", azurite)
         yield Recoveries(connection, shared, hold=timedelta(seconds=0.6))
+
+
+@pytest.fixture
+async def on_the_table(
+    registry: Any, azurite: str, listen: Any, hand_on: Any
+) -> AsyncIterator[tuple[Recoveries, list[str]]]:
+    """Those of an app that may use the table and no more, and what it asked for all the same."""
+    port = re.search(r"TableEndpoint=http://127.0.0.1:(\d+)", azurite)
+    assert port
+    refused: list[str] = []
+
+    async def tables(request: web.Request) -> web.StreamResponse:
+        if request.method == "POST" and request.path.endswith("/Tables"):
+            refused.append(request.path)
+            return web.json_response({"odata.error": {"code": "AuthorizationFailure"}}, status=403)
+        answer: web.Response = await hand_on(request, f"http://127.0.0.1:{port[1]}")
+        return answer
+
+    guarded = azurite.replace(port[1], str(await listen(tables)))
+    async with session() as shared:
+        connection = ConnectionString("AcrEventsStorage", guarded)
+        yield Recoveries(connection, shared, hold=timedelta(seconds=60)), refused
+
+
+async def test_a_role_on_the_table_is_enough_where_the_table_is_there(
+    recoveries: Recoveries, on_the_table: tuple[Recoveries, list[str]]
+) -> None:
+    await recoveries.lease(Webhook.parse(f"{ID}2")).keep()  # makes the table
+    guarded, refused = on_the_table
+    lease = guarded.lease(WEBHOOK)
+    assert await lease.keep() is False
+    await guarded.note(WEBHOOK, row("event", "1"), NOW)
+    assert len(await guarded.known(WEBHOOK)) == 1
+    await lease.let_go()
+    assert refused == []
+
+
+async def test_a_table_that_is_missing_and_may_not_be_made_is_told_with_the_role(
+    on_the_table: tuple[Recoveries, list[str]],
+) -> None:
+    guarded, refused = on_the_table
+    with pytest.raises(TableUnavailable, match=r"403.*Storage Table Data Contributor"):
+        await guarded.lease(WEBHOOK).keep()
+    assert len(refused) == 1
 
 
 def _leases(recoveries: Recoveries) -> tuple[Lease, Lease]:

@@ -16,7 +16,9 @@ from shared.actions import actions, event_actions
 from shared.answers import Answer
 from shared.ingest import Delivery, Ingest
 from shared.limits import MAX_MESSAGE_BYTES
+from shared.log import LOST
 from shared.queues import Depth, StorageUnavailable
+from shared.rejected import body_bytes
 from shared.routing import Routes
 from shared.settings import Settings
 from shared.validation import validator, violations
@@ -187,6 +189,22 @@ async def test_an_event_that_no_route_takes_is_logged_or_where_that_is_set_kept(
     assert (answer.status, logged["outcome"], logged["reason"]) == (422, "rejected", "unrouted")
     [record] = shelf.messages["acr-rejected"]
     assert (record["reason"], record["status"]) == ("unrouted", 422)
+
+
+async def test_lines_of_the_last_net_are_short_however_much_there_is_to_say(
+    caplog: pytest.LogCaptureFixture, example: Example
+) -> None:
+    names = [f"{'q' * 58}-{number:04}" for number in range(500)]
+    routes = {"routes": [{"queue": name} for name in names], "rejectedQueue": "acr-rejected"}
+    ingest = _ingest(Shelf(*names), Routes.parse(json.dumps(routes).encode(), {}))
+    body = json.dumps(example("push") | {"notes": "n" * 30_000}).encode()
+    odd = "😀" * 300
+    answer = await ingest.receive(Delivery(body, None, odd, datetime.now(UTC), odd))
+    assert answer.status == 503
+    assert max(map(len, caplog.messages)) <= 32_768
+    lines = [json.loads(m.partition(" ")[2]) for m in caplog.messages if m.startswith(LOST)]
+    assert b"".join(body_bytes(line["body"]) for line in lines) == body
+    assert lines[0]["queues"] == [*names[:100], "and 400 more"]
 
 
 async def test_if_one_queue_of_two_fails_it_is_503_and_the_last_net_names_that_one(

@@ -106,6 +106,14 @@ def test_the_body_is_kept_before_violations_and_parameters() -> None:
     assert len(document["errors"]) == 1
 
 
+def test_a_huge_body_is_not_gone_through_as_others_wait_meanwhile() -> None:
+    class Huge(bytes):
+        def decode(self, *_: Any) -> str:
+            raise AssertionError("decoded")
+
+    assert _record(Huge(b"a" * LIMIT))["body"]["truncated"] is True
+
+
 @pytest.mark.parametrize("fill", [b"a", b"\xff", b"\x01", "€".encode()])
 def test_a_body_that_no_message_can_hold_is_cut_and_its_whole_is_noted(fill: bytes) -> None:
     body = fill * 100_000
