@@ -86,20 +86,10 @@ resource storage 'Microsoft.Storage/storageAccounts@2025-08-01' = {
   }
 }
 
-// The host keeps there what it runs, its keys, and which instance calls the timers.
-resource hostsBlobs 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  name: guid(storage.id, identity.id, roleIds.blobDataOwner)
-  scope: storage
-  properties: {
-    principalId: identity.properties.principalId
-    principalType: 'ServicePrincipal'
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roleIds.blobDataOwner)
-  }
-}
-
-// To send events, and to see how many lie there.
-resource appsQueues 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
-  for role in [roleIds.queueDataMessageSender, roleIds.queueDataReader]: {
+// The host keeps in blobs what it runs, its keys, and which instance calls the timers; the app sends
+// events, and sees how many lie there.
+resource appsStorage 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
+  for role in [roleIds.blobDataOwner, roleIds.queueDataMessageSender, roleIds.queueDataReader]: {
     name: guid(storage.id, identity.id, role)
     scope: storage
     properties: {
@@ -201,8 +191,7 @@ resource app 'Microsoft.Web/sites@2025-05-01' = {
   }
   // The host starts with them, and takes some time to ask again.
   dependsOn: [
-    hostsBlobs
-    appsQueues
+    appsStorage
     appsTable
     appsLog
     storage::blobs::container

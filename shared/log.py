@@ -33,18 +33,17 @@ _MAX_NAMES = 100
 
 def delivery(level: int, fields: Mapping[str, Any]) -> None:
     """Logs what became of one delivery."""
-    if _LOG.isEnabledFor(level):
-        _LOG.log(level, "%s %s", DELIVERY, json.dumps(_clipped(fields)))
+    _tell(level, DELIVERY, fields)
 
 
 def reconciled(level: int, fields: Mapping[str, Any]) -> None:
     """Logs what the record of one webhook said, and what was done."""
-    _LOG.log(level, "%s %s", RECONCILED, json.dumps(_clipped(fields)))
+    _tell(level, RECONCILED, fields)
 
 
 def queue(level: int, fields: Mapping[str, Any]) -> None:
     """Logs how much lies on one queue."""
-    _LOG.log(level, "%s %s", QUEUE, json.dumps(_clipped(fields)))
+    _tell(level, QUEUE, fields)
 
 
 def lost(fields: Mapping[str, Any], body: Mapping[str, Any]) -> None:
@@ -81,6 +80,11 @@ def fault(error: BaseException) -> None:
     places = extract_tb(error.__traceback__)
     where = " < ".join(f"{Path(p.filename).name}:{p.lineno} {p.name}" for p in reversed(places))
     _LOG.error("acr_fault %s in %s", type(error).__name__, where)
+
+
+def _tell(level: int, marker: str, fields: Mapping[str, Any]) -> None:
+    if _LOG.isEnabledFor(level):
+        _LOG.log(level, "%s %s", marker, json.dumps(_clipped(fields)))
 
 
 def _clipped(fields: Mapping[str, Any]) -> dict[str, Any]:

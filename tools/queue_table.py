@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-from azure.core.exceptions import AzureError, ResourceNotFoundError
+from azure.core.exceptions import AzureError
 from rich.markup import escape
 from rich.table import Table
 
@@ -40,7 +40,7 @@ async def peek(connection: Connection, name: str | None = None) -> AsyncIterator
                 try:
                     count = (await client.get_queue_properties()).approximate_message_count
                     messages = await client.peek_messages(max_messages=MOST_MESSAGES)
-                except ResourceNotFoundError as error:
+                except AzureError as error:
                     if not is_missing(error):
                         raise
                     if name:

@@ -228,8 +228,6 @@ class _Template:
             case "object":
                 members = [self.evaluate_member(part, local) for part in parts]
                 return reduce(dict[str, Any].__or__, members, dict[str, Any]())
-            case "for_statement":
-                return list(self.loop(node, local, self.evaluate))
             case "unary_expression":
                 assert _text(node).startswith("!")
                 return not self.evaluate(parts[0], local)
@@ -265,8 +263,6 @@ class _Template:
         first, second = node.named_children
         left = self.evaluate(first, local)
         match _text(node.children[1]):
-            case "&&":
-                return left and right(second)
             case "??":
                 return right(second) if left is None else left
             case ">":
@@ -329,8 +325,6 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
 
 
 def _member(of: Any, name: str) -> Any:
-    if isinstance(of, list):
-        return [_member(each, name) for each in of]
     if isinstance(of, Resource | Runtime):
         return of.told(name)
     return of[name]

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -21,6 +22,8 @@ SUBSCRIPTION = "00000000-0000-0000-0000-000000000001"
 KEY = "function-key-that-nobody-may-see"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+# Is handed a request, and what has it served by who it was meant for.
+Guard = Callable[[web.Request, Callable[[], Awaitable[web.Response]]], Awaitable[web.Response]]
 
 
 def webhook_id(registry: str = "myregistry", webhook: str = "events") -> str:
@@ -155,6 +158,23 @@ async def registry(azurite: str, storage: Any, certificates: Path, listen: Any) 
         async for table in tables.list_tables():
             await tables.delete_table(table.name)
     return registry
+
+
+@pytest.fixture
+def guarded(azurite: str, listen: Any, hand_on: Any) -> Callable[[Guard], Awaitable[str]]:
+    """Puts a guard in front of the account; gives the connection string by which to pass it."""
+
+    async def behind(guard: Guard) -> str:
+        connection = azurite
+        for port in set(re.findall(r"Endpoint=http://127.0.0.1:(\d+)/", azurite)):
+
+            async def handle(request: web.Request, port: str = port) -> web.Response:
+                return await guard(request, lambda: hand_on(request, f"http://127.0.0.1:{port}"))
+
+            connection = connection.replace(f":{port}/", f":{await listen(handle)}/")
+        return connection
+
+    return behind
 
 
 @dataclass(frozen=True)

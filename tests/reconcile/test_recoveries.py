@@ -1,7 +1,6 @@
 """The table of what was recovered, and the lease on a webhook, against Azurite."""
 
 import asyncio
-import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -34,24 +33,19 @@ async def recoveries(registry: Any, azurite: str) -> AsyncIterator[Recoveries]:
 
 
 @pytest.fixture
-async def on_the_table(
-    registry: Any, azurite: str, listen: Any, hand_on: Any
-) -> AsyncIterator[tuple[Recoveries, list[str]]]:
+async def on_the_table(registry: Any, guarded: Any) -> AsyncIterator[tuple[Recoveries, list[str]]]:
     """Those of an app that may use the table and no more, and what it asked for all the same."""
-    port = re.search(r"TableEndpoint=http://127.0.0.1:(\d+)", azurite)
-    assert port
     refused: list[str] = []
 
-    async def tables(request: web.Request) -> web.StreamResponse:
+    async def guard(request: web.Request, served: Any) -> web.Response:
         if request.method == "POST" and request.path.endswith("/Tables"):
             refused.append(request.path)
             return web.json_response({"odata.error": {"code": "AuthorizationFailure"}}, status=403)
-        answer: web.Response = await hand_on(request, f"http://127.0.0.1:{port[1]}")
+        answer: web.Response = await served()
         return answer
 
-    guarded = azurite.replace(port[1], str(await listen(tables)))
     async with session() as shared:
-        connection = ConnectionString("AcrEventsStorage", guarded)
+        connection = ConnectionString("AcrEventsStorage", await guarded(guard))
         yield Recoveries(connection, shared, hold=timedelta(seconds=60)), refused
 
 

@@ -3,11 +3,10 @@
 import asyncio
 import json
 import os
-import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
@@ -87,38 +86,31 @@ class _Served:
 
 async def test_a_round_killed_at_many_points_loses_nothing(
     registry: Any, reconcile: Any, push: Callable[..., dict[str, Any]], storage: Any,
-    listen: Any, hand_on: Any,
+    guarded: Any,
 ) -> None:  # fmt: skip
     missed = [push() for _ in range(400)]
     registry[EVENTS].entries = [registry.entry(delivery, None) for delivery in missed]
     requests = point = 0
     process: Any = None
 
-    def guard(server: str) -> Callable[[web.Request], Awaitable[web.Response]]:
-        async def handle(request: web.Request) -> web.Response:
-            nonlocal requests
-            requests += 1
-            ends = requests == point
-            if ends and point % 2 == 0:
-                process.kill()
-                return web.Response(status=500)
-            answer: web.Response = await hand_on(request, server)
-            if ends:
-                process.kill()
-            return answer
+    async def guard(_: web.Request, served: Any) -> web.Response:
+        nonlocal requests
+        requests += 1
+        ends = requests == point
+        if ends and point % 2 == 0:
+            process.kill()
+            return web.Response(status=500)
+        answer: web.Response = await served()
+        if ends:
+            process.kill()
+        return answer
 
-        return handle
-
-    guarded = storage.connection
-    for port in set(re.findall(r"(?:Queue|Table)Endpoint=http://127.0.0.1:(\d+)", guarded)):
-        listening = await listen(guard(f"http://127.0.0.1:{port}"))
-        guarded = guarded.replace(f":{port}/", f":{listening}/")
+    settings = {**os.environ, **registry.settings, "AcrEventsStorage": await guarded(guard)}
     code = f"import sys\n{QUICK}\nfrom tools.cli import app\napp()"
     for point in POINTS:  # noqa: B007 (guard looks at it)
         requests = 0
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", code, "reconcile", cwd=processes.ROOT,
-            env={**os.environ, **registry.settings, "AcrEventsStorage": guarded},
+            sys.executable, "-c", code, "reconcile", cwd=processes.ROOT, env=settings,
             stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
         assert await process.wait() == -9
