@@ -1,8 +1,8 @@
 """The table of what was recovered, and the lease on a webhook, against Azurite."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 import pytest
@@ -21,15 +21,33 @@ ID = (
     "/registries/Contoso/webhooks/events"
 )
 WEBHOOK = Webhook.parse(ID)
+HOLD = timedelta(seconds=60)
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
 
 @pytest.fixture
 async def recoveries(registry: Any, azurite: str) -> AsyncIterator[Recoveries]:
-    """Those of one instance, with a short patience with others."""
+    """Those of one instance."""
     async with session() as shared:
-        connection = ConnectionString("AcrEventsStorage", azurite)
-        yield Recoveries(connection, shared, hold=timedelta(seconds=0.6))
+        yield Recoveries(ConnectionString("AcrEventsStorage", azurite), shared, hold=HOLD)
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
+    """Puts forward the clock that leases look at."""
+
+    class Clock(datetime):
+        ahead = timedelta()
+
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + cls.ahead
+
+    def put_forward(by: timedelta) -> None:
+        Clock.ahead += by
+
+    monkeypatch.setattr("shared.recoveries.datetime", Clock)
+    return put_forward
 
 
 @pytest.fixture
@@ -46,7 +64,7 @@ async def on_the_table(registry: Any, guarded: Any) -> AsyncIterator[tuple[Recov
 
     async with session() as shared:
         connection = ConnectionString("AcrEventsStorage", await guarded(guard))
-        yield Recoveries(connection, shared, hold=timedelta(seconds=60)), refused
+        yield Recoveries(connection, shared, hold=HOLD), refused
 
 
 async def test_a_role_on_the_table_is_enough_where_the_table_is_there(
@@ -102,22 +120,24 @@ async def test_one_at_a_time_has_the_lease_and_the_next_when_it_is_let_go(
     assert await other.keep() is False
 
 
-async def test_a_lease_that_is_kept_outlives_its_time(recoveries: Recoveries) -> None:
+async def test_a_lease_that_is_kept_outlives_its_time(
+    recoveries: Recoveries, later: Callable[[timedelta], None]
+) -> None:
     one, other = _leases(recoveries)
     await one.keep()
     for _ in range(5):
-        await asyncio.sleep(0.25)
+        later(HOLD * 0.4)
         assert await one.keep() is True
         with pytest.raises(Taken):
             await other.keep()
 
 
 async def test_a_lease_that_was_somebody_elses_in_between_is_news_again(
-    recoveries: Recoveries,
+    recoveries: Recoveries, later: Callable[[timedelta], None]
 ) -> None:
     one, other = _leases(recoveries)
     await one.keep()
-    await asyncio.sleep(0.7)
+    later(HOLD * 1.1)
     assert await other.keep() is False  # one gave no sign of life
     with pytest.raises(Taken):
         await one.keep()
@@ -128,18 +148,20 @@ async def test_a_lease_that_was_somebody_elses_in_between_is_news_again(
 
 
 async def test_a_lease_that_nobody_took_though_it_ended_is_still_ours(
-    recoveries: Recoveries,
+    recoveries: Recoveries, later: Callable[[timedelta], None]
 ) -> None:
     one, _ = _leases(recoveries)
     await one.keep()
-    await asyncio.sleep(0.8)
+    later(HOLD * 1.1)
     assert await one.keep() is True
 
 
-async def test_of_many_who_take_over_at_once_one_does(recoveries: Recoveries) -> None:
+async def test_of_many_who_take_over_at_once_one_does(
+    recoveries: Recoveries, later: Callable[[timedelta], None]
+) -> None:
     first, _ = _leases(recoveries)
     await first.keep()
-    await asyncio.sleep(0.7)
+    later(HOLD * 1.1)
     ends = await asyncio.gather(
         *(recoveries.lease(WEBHOOK).keep() for _ in range(20)), return_exceptions=True
     )
