@@ -140,6 +140,7 @@ class Queues:
         Raises StorageUnavailable.
         """
         client = self._client(queue)
+        cause: Exception | None = None
         pause = _FIRST_PAUSE
         while True:
             try:
@@ -147,9 +148,12 @@ class Queues:
                     await self._attempt(client, message, request_id)
                 return
             except Exception as error:  # on odd answers the SDK raises anything
+                # An attempt that the deadline cut short says less than the one before.
+                if cause is None or not isinstance(error, TimeoutError):
+                    cause = error
                 pause *= random.uniform(1, 2)  # noqa: S311 (jitter, not a secret)
                 if not _may_pass(error) or self._now() + pause >= deadline:
-                    raise StorageUnavailable(queue, error) from error
+                    raise StorageUnavailable(queue, cause) from cause
                 await asyncio.sleep(pause)
                 pause = min(pause, _LONGEST_PAUSE)
 

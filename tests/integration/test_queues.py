@@ -102,6 +102,26 @@ async def test_storage_that_refuses_connections_is_an_error_before_the_deadline(
     await queues.close()
 
 
+async def test_of_storage_that_refuses_and_then_falls_silent_the_refusal_is_told(
+    listen: Any,
+) -> None:
+    asked = 0
+
+    async def refuse_once(_: web.Request) -> web.Response:
+        nonlocal asked
+        asked += 1
+        if asked > 1:
+            await asyncio.sleep(60)
+        return web.Response(status=503, reason="Busy")
+
+    account = processes.connection_string(await listen(refuse_once))
+    queues = Queues(ConnectionString("AcrEventsStorage", account))
+    with pytest.raises(StorageUnavailable, match="acr-push: Storage answered 503 Busy"):
+        await queues.send("acr-push", b"x", _soon(3))
+    assert asked > 1
+    await queues.close()
+
+
 async def test_another_servers_404_is_not_taken_for_a_queue_that_is_missing(
     listen: Any,
 ) -> None:
