@@ -153,7 +153,7 @@ class Queues:
                     cause = error
                 pause *= random.uniform(1, 2)  # noqa: S311 (jitter, not a secret)
                 if not _may_pass(error) or self._now() + pause >= deadline:
-                    raise StorageUnavailable(queue, cause) from cause
+                    raise StorageUnavailable(queue, cause) from error
                 await asyncio.sleep(pause)
                 pause = min(pause, _LONGEST_PAUSE)
 

@@ -71,7 +71,7 @@ class Consumer:
 
     async def until(self, is_met: Callable[[list[str]], Any]) -> list[str]:
         """Waits until what it has said meets a condition."""
-        for _ in range(400):
+        for _ in range(600):
             lines = self._output.read_text().splitlines()
             if is_met(lines):
                 return lines
@@ -123,7 +123,7 @@ async def test_each_consumer_reads_every_event_type_and_event_grids_own(
 
     consumer = consume()
     await consumer.until(lambda lines: all(shown(event, lines) for event in events))
-    for _ in range(100):
+    for _ in range(600):
         if (await queue.get_queue_properties()).approximate_message_count == 0:
             break
         await asyncio.sleep(0.1)
@@ -141,7 +141,7 @@ async def test_a_message_that_is_no_event_ends_on_the_poison_queue_and_the_next_
     await queue.send_message(_message(EVENT_GRID | {"id": str(uuid.uuid4())}))
     await consume().until(lambda lines: any("grid:v1" in line for line in lines))
     poison = storage.service.get_queue_client(POISON)
-    for _ in range(100):
+    for _ in range(600):
         found = await poison.peek_messages() if POISON in await storage.queues() else []
         if found:
             break

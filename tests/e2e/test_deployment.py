@@ -87,7 +87,7 @@ def test_the_package_alone_with_its_requirements_answers_under_the_real_runtime(
     )
     try:
         body = json.dumps(examples.documented("push")).encode()
-        for _ in range(200):
+        for _ in range(600):
             try:
                 with urlopen(f"http://127.0.0.1:{port}/api/AcrWebhook", body, 10) as response:
                     assert response.status == 202

@@ -180,14 +180,14 @@ async def test_a_missing_queue_that_may_not_be_created_is_named_with_the_role_th
 ) -> None:
     cloud.roles = SENDER
     url = await serve_as_identity("not-there")
-    started = time.monotonic()
     status, answer = await _post(http, url, example("push"))
-    assert time.monotonic() - started < 3  # trying again would not help
     assert status == 503
     assert answer["detail"] == (
         "not-there: there is no such queue, and the app may not create it: create it, or "
         "give the app's identity the role Storage Queue Data Contributor."
     )
+    # Trying again would not help.
+    assert cloud.calls.count(("create", f"/{processes.ACCOUNT}/not-there")) == 1
 
 
 async def test_storage_that_is_busy_when_a_queue_is_created_is_tried_again(
@@ -253,7 +253,7 @@ async def test_replay_works_as_an_identity_too(
 async def test_a_certificate_that_nobody_vouches_for_is_not_trusted(
     cloud: Cloud, serve_as_identity: Any, http: aiohttp.ClientSession, example: Example
 ) -> None:
-    url = await serve_as_identity("no-trust", SSL_CERT_FILE="", ACR_BUDGET_SECONDS="1")
+    url = await serve_as_identity("no-trust", SSL_CERT_FILE="", ACR_BUDGET_SECONDS="2")
     status, answer = await _post(http, url, example("push"))
     assert (status, answer["detail"]) == (503, "no-trust: Storage cannot be reached.")
     assert not cloud.calls

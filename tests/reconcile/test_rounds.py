@@ -52,7 +52,7 @@ async def test_what_came_while_the_app_was_down_lies_on_its_queue_once_after_the
 
     found: list[dict[str, Any]] = []
     with await asyncio.to_thread(_Served, port, registry.settings, "--timers-at-once"):
-        for _ in range(200):
+        for _ in range(600):
             found += await _events(storage)
             if len(found) >= len(arrive) + len(miss):
                 break
