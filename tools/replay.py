@@ -4,10 +4,11 @@ import asyncio
 import json
 from base64 import b64decode
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from azure.storage.queue import BinaryBase64EncodePolicy, QueueMessage
 from azure.storage.queue.aio import QueueClient
@@ -30,6 +31,8 @@ _PATIENCE = 15
 
 _PAGE = 32  # as many as Storage hands out at once
 _RECORD = validator("rejected.v1.json")
+
+_T = TypeVar("_T")
 
 NOT_A_RECORD = "not a record of a rejected delivery"
 TRUNCATED = "kept incomplete: it was too large for a message"
@@ -83,7 +86,8 @@ class Replay:
         self._queue = queue or self._ingest.routes.rejected_queue
         self._hold = hold
         self._dry_run = dry_run
-        # What stays, by message id: hidden until the end, so that each is met once.
+        # What stays unless it is deleted, by message id: hidden until the end, so that each is met
+        # once.
         self._stayed: dict[str, str | None] = {}
 
     async def run(
@@ -124,29 +128,28 @@ class Replay:
     async def _pages(self, client: QueueClient, most: int) -> AsyncIterator[list[QueueMessage]]:
         met = 0
         while met < most:
-            size = min(_PAGE, most - met)
-            async with asyncio.timeout(_PATIENCE):
-                messages = [
-                    message
-                    async for message in client.receive_messages(
-                        max_messages=size, messages_per_page=size, visibility_timeout=self._hold
-                    )
-                ]
-            if not messages:
+            page = await _uncut(self._take(client, min(_PAGE, most - met)))
+            if page is None:
                 return
-            page = [message for message in messages if message.id not in self._stayed]
-            for message in messages:
-                # Held longer than it was hidden: it came back, and is known already.
-                if message.id in self._stayed:
-                    self._stayed[message.id] = message.pop_receipt
             met += len(page)
             yield page
+
+    async def _take(self, client: QueueClient, size: int) -> list[QueueMessage] | None:
+        """Up to `size` messages that were not met before; None where the queue shows no more."""
+        messages = [
+            message
+            async for message in client.receive_messages(
+                max_messages=size, messages_per_page=size, visibility_timeout=self._hold
+            )
+        ]
+        # Held longer than it was hidden, one comes back, and is known already.
+        page = [message for message in messages if message.id not in self._stayed]
+        self._stayed |= {message.id: message.pop_receipt for message in messages}
+        return page if messages else None
 
     async def _one(
         self, client: QueueClient, message: QueueMessage, advanced: Callable[[], None]
     ) -> None:
-        # Until it is deleted it stays.
-        self._stayed[message.id] = message.pop_receipt
         try:
             async with asyncio.timeout(_PATIENCE):
                 reason = await self._replayed(client, message)
@@ -195,11 +198,14 @@ class Replay:
             document = {**record, "errors": errors}
             content = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
             if len(content) <= MAX_MESSAGE_BYTES:
-                updated = await client.update_message(
-                    message, content=content, visibility_timeout=self._hold
-                )
-                self._stayed[message.id] = updated.pop_receipt
+                await _uncut(self._replace(client, message, content))
                 return
+
+    async def _replace(self, client: QueueClient, message: QueueMessage, content: bytes) -> None:
+        updated = await client.update_message(
+            message, content=content, visibility_timeout=self._hold
+        )
+        self._stayed[message.id] = updated.pop_receipt
 
     async def _release(self, client: QueueClient) -> None:
         """Shows others again what stayed."""
@@ -211,6 +217,25 @@ class Replay:
             )
             # One that cannot be released shows itself when its time is over.
             await asyncio.gather(*releases, return_exceptions=True)
+
+
+async def _uncut(call: Coroutine[Any, Any, _T]) -> _T:
+    """Awaits a call that hides messages anew: being cancelled waits for its end.
+
+    Only then is it known by which receipts they can be shown again.
+    """
+
+    async def bounded() -> _T:
+        async with asyncio.timeout(_PATIENCE):
+            return await call
+
+    running = asyncio.create_task(bounded())
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        with suppress(Exception):
+            await running
+        raise
 
 
 def _kept(content: str) -> _Kept | None:

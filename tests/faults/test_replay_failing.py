@@ -66,7 +66,7 @@ async def test_what_its_queue_does_not_take_stays_and_passes_the_next_time(
     await proxy.set("pass")
     status, _, _ = await _replay(proxy.connection)
     assert status == 0
-    assert sorted(e["id"] for e in await storage.documents("acr-push")) == sorted(ids)
+    assert {event["id"] for event in await storage.documents("acr-push")} == set(ids)
 
 
 @pytest.mark.parametrize("fault", ["busy", "cut", "stall"])
@@ -87,19 +87,31 @@ async def test_a_queue_that_fails_in_the_middle_ends_it_with_a_message_and_the_s
     assert "cannot be replayed" in errors or "storage-unavailable" in output
 
 
+@pytest.mark.parametrize(
+    ("point", "digest"),
+    [(2, "latest"), (3, "latest"), (70, f"sha256:{'0' * 64}")],
+    ids=["as it takes some", "as it notes why one stays", "as others pass"],
+)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 async def test_told_to_stop_it_shows_again_what_it_held(
-    number: signal.Signals, proxy: Any, storage: Any, example: Callable[..., dict[str, Any]]
+    number: signal.Signals,
+    point: int,
+    digest: str,
+    proxy: Any,
+    storage: Any,
+    example: Callable[..., dict[str, Any]],
 ) -> None:
-    await _reject(storage.connection, [example("push", id=str(n)) for n in range(MANY)])
+    await _reject(
+        storage.connection, [example("push", id=str(n), target__digest=digest) for n in range(MANY)]
+    )
     working = asyncio.Event()
 
     async def wait(request: int) -> None:
-        if request == 70:
+        if request == point:
             working.set()
             await asyncio.sleep(0.5)
 
-    proxy.before = wait
+    proxy.after = wait
     process = await _start(proxy.connection)
     await asyncio.wait_for(working.wait(), 60)
     process.send_signal(number)
@@ -107,5 +119,5 @@ async def test_told_to_stop_it_shows_again_what_it_held(
     assert process.returncode == (130 if number == signal.SIGINT else 128 + number)
     assert "Traceback" not in errors.decode()
     stored = await storage.documents("acr-push") if "acr-push" in await storage.queues() else []
-    passed = len(stored)
+    passed = len({event["id"] for event in stored})
     assert await _visible(storage) >= MANY - passed
