@@ -55,7 +55,7 @@ def _keyword_test(keyword: str, schema: Mapping[str, Any], formats: FormatChecke
         case "maxLength", "string":
             return lambda value: len(value) <= wanted
         case "format", "string":
-            return lambda value: formats.conforms(value, wanted)
+            return _format_test(*formats.checkers[wanted]) if wanted in formats.checkers else None
         case "minimum", "integer":
             return lambda value: bool(value >= wanted)
         case "maximum", "integer":
@@ -67,6 +67,18 @@ def _keyword_test(keyword: str, schema: Mapping[str, Any], formats: FormatChecke
                 {name: quick_test(schema, formats) for name, schema in wanted.items()}
             )
     return None
+
+
+def _format_test(
+    check: Callable[[Any], bool], raises: type[Exception] | tuple[type[Exception], ...]
+) -> Test:
+    def test(value: Any) -> bool:
+        try:
+            return check(value)
+        except raises:
+            return False
+
+    return test
 
 
 def _properties_test(tests: Mapping[str, Test]) -> Test:

@@ -8,7 +8,7 @@ a lost body, short: no delivery can forge a line or a field.
 import json
 import logging
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any
@@ -94,6 +94,6 @@ def _clipped(fields: Mapping[str, Any]) -> dict[str, Any]:
 def _short(value: Any) -> Any:
     if isinstance(value, str):
         return clip(value, _MAX_TEXT)
-    if isinstance(value, Sequence) and len(value) > _MAX_NAMES:
+    if isinstance(value, list | tuple) and len(value) > _MAX_NAMES:
         return [*value[:_MAX_NAMES], f"and {len(value) - _MAX_NAMES} more"]
     return value

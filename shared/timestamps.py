@@ -2,6 +2,7 @@
 
 import re
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 # .NET consumers of CloudEvents read at most this many; the registry writes up to 9.
 FRACTION_DIGITS = 7
@@ -13,6 +14,7 @@ _RFC3339 = re.compile(
 )
 
 
+@lru_cache(maxsize=1)  # a delivery's is asked for twice: by validation, then by normalisation
 def to_utc(text: str) -> str:
     """The same instant in UTC, with `Z` and at most 7 fraction digits (cut, never rounded up).
 

@@ -33,11 +33,18 @@ _INVOCATION = "0d799b14-404b-4859-b2f6-50c5ee2a2c3a"
 Deliver = Callable[[func.HttpRequest], Awaitable[object]]
 
 
+class _Formatted(logging.Handler):
+    """Formats each record, and writes nothing."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.format(record)
+
+
 @asynccontextmanager
 async def function() -> AsyncIterator[Deliver]:
     """The app's own `main`, called as the worker does; every delivery must be answered 202."""
     # As in the worker each log record is formatted; where it is written to costs nothing here.
-    logging.basicConfig(level=logging.INFO, filename=os.devnull)
+    logging.basicConfig(level=logging.INFO, handlers=[_Formatted()])
 
     from AcrWebhook import INGEST, main
 
