@@ -115,7 +115,7 @@ class Routes:
 
     def queues_for(self, event: dict[str, Any]) -> list[str]:
         """The queues of all routes that take `event`, each once, in the order of the routes."""
-        return list(dict.fromkeys(route.queue for route in self.routes if route.takes(event)))
+        return list(dict.fromkeys([route.queue for route in self.routes if route.takes(event)]))
 
 
 def _line(pointer: str) -> str:

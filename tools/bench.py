@@ -27,8 +27,9 @@ from tools.bench_subjects import CONCURRENT, CONNECTION, SDK_QUEUE, TUTORIAL_QUE
 from tools.function_app import ToolError
 from tools.processes import ROOT
 
-_LAPS = 9
-_COLD_LAPS = 9
+# What shares a processor with Azurite varies most from lap to lap.
+_LAPS = 21
+_STEADY_LAPS = 9
 # Deliveries of a lap, and of its unmeasured beginning: connections are opened, caches filled.
 _LAP, _SLOW_LAP = 1000, 150
 _WARM_UP = 300
@@ -135,7 +136,7 @@ class Bench:
         for name in ("function", "sdk"):
             self._lap(name, 1)  # fills the caches of the disk and of compiled modules
         seconds: dict[str, list[float]] = {"function": [], "sdk": []}
-        for _ in self._steps("Cold: new processes", _COLD_LAPS):
+        for _ in self._steps("Cold: new processes", _STEADY_LAPS):
             for name, taken in seconds.items():
                 started = time.perf_counter()
                 self._lap(name, 1)
@@ -155,7 +156,7 @@ class Bench:
         times over. Behind a line with a pause, it is the pauses that overlap, or do not.
         """
         ratios = []
-        for _ in self._steps("Fan-out", _LAPS):
+        for _ in self._steps("Fan-out", _STEADY_LAPS):
             with slow_line(self.connection, _PAUSE) as connection:
                 bench = replace(self, connection=connection)
                 counts = [_WARM_UP // 10, *[1] * _FAN_OUTS]
