@@ -137,7 +137,7 @@ class FaultProxy:
                     await asyncio.sleep(1)
             case "late":
                 answer = await self._forward(request)
-                await asyncio.sleep(1.2)
+                await asyncio.sleep(1.5)
                 writer.write(answer)
             case "swallow":
                 await self._forward(request)

@@ -63,7 +63,7 @@ async def _send(url: str, example: Callable[..., dict[str, Any]], name: str) -> 
     statuses = {}
 
     async def one(http: aiohttp.ClientSession, id_: str) -> None:
-        timeout = aiohttp.ClientTimeout(total=5)
+        timeout = aiohttp.ClientTimeout(total=4.5)
         body = json.dumps(example("push", id=id_))
         async with http.post(url, data=body, timeout=timeout) as response:
             statuses[id_] = response.status

@@ -26,9 +26,9 @@ async def _reject(connection: str, bodies: list[dict[str, Any]]) -> None:
     await ingest.queues.close()
 
 
-async def _start(connection: str) -> asyncio.subprocess.Process:
+async def _start(connection: str, budget: float = 1) -> asyncio.subprocess.Process:
     settings = {
-        "AcrEventsStorage": connection, "ACR_REGISTRIES": "", "ACR_BUDGET_SECONDS": "1",
+        "AcrEventsStorage": connection, "ACR_REGISTRIES": "", "ACR_BUDGET_SECONDS": str(budget),
         "NO_COLOR": "1", "COLUMNS": "100",
     }  # fmt: skip
     return await asyncio.create_subprocess_exec(
@@ -40,8 +40,8 @@ async def _start(connection: str) -> asyncio.subprocess.Process:
     )  # fmt: skip
 
 
-async def _replay(connection: str) -> tuple[int, str, str]:
-    process = await _start(connection)
+async def _replay(connection: str, budget: float = 1) -> tuple[int, str, str]:
+    process = await _start(connection, budget)
     output, errors = await process.communicate()
     return process.returncode or 0, output.decode(), errors.decode()
 
@@ -64,9 +64,10 @@ async def test_what_its_queue_does_not_take_stays_and_passes_the_next_time(
     assert "storage-unavailable" in output
     assert await _visible(storage) == MANY
     await proxy.set("pass")
-    status, _, _ = await _replay(proxy.connection)
+    # Time enough for one attempt, whatever else the machine does: a second one could store twice.
+    status, _, _ = await _replay(proxy.connection, budget=4)
     assert status == 0
-    assert {event["id"] for event in await storage.documents("acr-push")} == set(ids)
+    assert sorted(e["id"] for e in await storage.documents("acr-push")) == sorted(ids)
 
 
 @pytest.mark.parametrize("fault", ["busy", "cut", "stall"])
