@@ -24,6 +24,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tools import examples
 from tools.function_app import ToolError, read_local_settings
+from tools.ports import free_azurite_port, free_port
 from tools.processes import (
     ROOT,
     Child,
@@ -31,8 +32,6 @@ from tools.processes import (
     bypass_proxies,
     connection_string,
     developers_app,
-    free_azurite_port,
-    free_port,
     function_url,
 )
 from tools.processes import app as app_of_its_own

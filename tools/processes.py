@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,22 +61,6 @@ def connection_string(port: int) -> str:
 def function_url(port: int) -> str:
     """The URL of the webhook's function where the app is served on `port`."""
     return f"http://127.0.0.1:{port}{http_path(ROOT, ROOT / 'AcrWebhook')}"
-
-
-def free_port() -> int:
-    """A port of the loopback interface that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
-def free_azurite_port() -> int:
-    """A port for Azurite's queues; its neighbours, for blobs and tables, are free as well."""
-    while True:
-        port = free_port()
-        with suppress(OSError), ExitStack() as stack:
-            for each in (port - 1, port, port + 1):
-                stack.enter_context(socket.create_server(("127.0.0.1", each)))
-            return port
 
 
 def bypass_proxies() -> None:

@@ -15,9 +15,14 @@ from typing import Any
 import aiohttp
 import pytest
 from azure.core.exceptions import ResourceExistsError
+from azure.storage.queue.aio import QueueClient
 
 from shared.actions import actions
+from tests.support.apps import Serve
+from tests.support.deliveries import example
+from tests.support.storage import StorageAccount
 from tools import processes
+from tools.ports import free_port
 
 EXAMPLES = processes.ROOT / "examples"
 CONSUMERS = ["python_function", "python_worker", "node_worker"]
@@ -46,7 +51,7 @@ class Consumer:
         self._output = output
         command = {
             "python_function": [
-                sys.executable, "-m", "tools", "host", "--port", str(processes.free_port()),
+                sys.executable, "-m", "tools", "host", "--port", str(free_port()),
                 "--no-local-settings", "--app", str(folder),
             ],
             "python_worker": [sys.executable, str(folder / "worker.py"), QUEUE],
@@ -92,7 +97,7 @@ def consume(
         yield start
 
 
-def _message(document: Any) -> str:
+def _message(document: object) -> str:
     return b64encode(json.dumps(document).encode()).decode()
 
 
@@ -103,10 +108,9 @@ async def _post(http: aiohttp.ClientSession, url: str, delivery: dict[str, Any])
 
 async def test_each_consumer_reads_every_event_type_and_event_grids_own(
     consume: Callable[[], Consumer],
-    serve: Callable[..., str],
+    serve: Serve,
     http: aiohttp.ClientSession,
-    storage: Any,
-    example: Callable[..., dict[str, Any]],
+    storage: StorageAccount,
 ) -> None:
     url = serve(ROUTES)
     raising = [name for name, action in actions().items() if action.type]
@@ -133,7 +137,7 @@ async def test_each_consumer_reads_every_event_type_and_event_grids_own(
 
 @pytest.mark.parametrize("content", ["not base64", b64encode(b"{").decode()])
 async def test_a_message_that_is_no_event_ends_on_the_poison_queue_and_the_next_is_read(
-    consume: Callable[[], Consumer], storage: Any, content: str
+    consume: Callable[[], Consumer], storage: StorageAccount, content: str
 ) -> None:
     queue = await storage.service.create_queue(QUEUE)
     await queue.send_message(content)
@@ -150,14 +154,17 @@ async def test_a_message_that_is_no_event_ends_on_the_poison_queue_and_the_next_
     assert await queue.peek_messages() == []
 
 
-async def _fail(queue: Any, times: int) -> None:
+async def _fail(queue: QueueClient, times: int) -> None:
     """Takes the one message and gives it back, so often."""
     for _ in range(times):
         message = await queue.receive_message()
+        assert message
         await queue.update_message(message, visibility_timeout=0)
 
 
-async def test_the_last_attempt_is_made(consume: Callable[[], Consumer], storage: Any) -> None:
+async def test_the_last_attempt_is_made(
+    consume: Callable[[], Consumer], storage: StorageAccount
+) -> None:
     queue = await storage.service.create_queue(QUEUE)
     await queue.send_message(_message(EVENT_GRID | {"id": str(uuid.uuid4())}))
     await _fail(queue, ATTEMPTS - 1)
@@ -167,7 +174,7 @@ async def test_the_last_attempt_is_made(consume: Callable[[], Consumer], storage
 
 
 async def test_a_consumer_may_be_there_before_its_queue(
-    consume: Callable[[], Consumer], storage: Any
+    consume: Callable[[], Consumer], storage: StorageAccount
 ) -> None:
     consumer = consume()
     await asyncio.sleep(2)
@@ -181,10 +188,9 @@ async def test_a_consumer_may_be_there_before_its_queue(
 @pytest.mark.parametrize("consume", ["python_function"], indirect=True)
 async def test_the_queue_triggered_function_acts_on_an_event_once_however_often_it_comes(
     consume: Callable[[], Consumer],
-    serve: Callable[..., str],
+    serve: Serve,
     http: aiohttp.ClientSession,
-    storage: Any,
-    example: Callable[..., dict[str, Any]],
+    storage: StorageAccount,
 ) -> None:
     url = serve(ROUTES)
     once, other = (example("push", id=str(uuid.uuid4())) for _ in range(2))

@@ -1,7 +1,6 @@
 """The HTTP contract, row by row, over real HTTP."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import aiohttp
@@ -9,9 +8,11 @@ import pytest
 
 from shared.actions import actions
 from shared.validation import validator, violations
+from tests.support.deliveries import example, read_back
+from tests.support.storage import StorageAccount
 from tools import processes
+from tools.ports import free_port
 
-Example = Callable[..., dict[str, Any]]
 RECORD = validator("rejected.v1.json")
 PROBLEM = "application/problem+json"
 
@@ -42,7 +43,7 @@ async def _post(
         return Reply(response, await response.read())
 
 
-async def _rejected(storage: Any) -> dict[str, Any]:
+async def _rejected(storage: StorageAccount) -> dict[str, Any]:
     """The one record that lies on the queue of rejected deliveries; nothing lies elsewhere."""
     assert await storage.queues() == ["acr-rejected"]
     [record] = await storage.documents("acr-rejected")
@@ -53,9 +54,8 @@ async def _rejected(storage: Any) -> dict[str, Any]:
 async def test_every_example_is_accepted_and_lies_on_its_queue(
     http: aiohttp.ClientSession,
     function_url: str,
-    storage: Any,
+    storage: StorageAccount,
     any_example: dict[str, Any],
-    read_back: Callable[[dict[str, Any]], None],
 ) -> None:
     action = actions()[any_example["action"]]
     reply = await _post(http, function_url, any_example)
@@ -90,7 +90,7 @@ async def test_every_example_is_accepted_and_lies_on_its_queue(
     ],
 )
 async def test_what_is_no_json_object_is_400_and_kept(
-    http: aiohttp.ClientSession, function_url: str, storage: Any, body: bytes
+    http: aiohttp.ClientSession, function_url: str, storage: StorageAccount, body: bytes
 ) -> None:
     reply = await _post(http, function_url, body)
     assert (reply.status, reply.type) == (400, PROBLEM)
@@ -101,7 +101,7 @@ async def test_what_is_no_json_object_is_400_and_kept(
 
 
 async def test_a_million_levels_are_413_and_kept(
-    http: aiohttp.ClientSession, function_url: str, storage: Any
+    http: aiohttp.ClientSession, function_url: str, storage: StorageAccount
 ) -> None:
     reply = await _post(http, function_url, b"[" * 1_000_000)
     assert reply.status == 413
@@ -114,8 +114,7 @@ async def test_a_million_levels_are_413_and_kept(
 async def test_a_body_over_32_kib_is_413_and_kept_whole(
     http: aiohttp.ClientSession,
     function_url: str,
-    storage: Any,
-    example: Example,
+    storage: StorageAccount,
     size: int,
     status: int,
 ) -> None:
@@ -129,7 +128,7 @@ async def test_a_body_over_32_kib_is_413_and_kept_whole(
 
 
 async def test_an_unknown_action_is_422_and_says_which_are_known(
-    http: aiohttp.ClientSession, function_url: str, storage: Any, example: Example
+    http: aiohttp.ClientSession, function_url: str, storage: StorageAccount
 ) -> None:
     reply = await _post(http, function_url, example("push", action="pull"))
     assert (reply.status, reply.type) == (422, PROBLEM)
@@ -140,7 +139,7 @@ async def test_an_unknown_action_is_422_and_says_which_are_known(
 
 
 async def test_violations_are_422_each_with_its_pointer(
-    http: aiohttp.ClientSession, function_url: str, storage: Any, example: Example
+    http: aiohttp.ClientSession, function_url: str, storage: StorageAccount
 ) -> None:
     delivery = example("push", target__digest="latest", timestamp="today", request=...)
     reply = await _post(http, function_url, delivery)
@@ -153,7 +152,7 @@ async def test_violations_are_422_each_with_its_pointer(
 
 
 async def test_a_registry_parameter_that_contradicts_the_delivery_is_422_and_kept(
-    http: aiohttp.ClientSession, function_url: str, storage: Any, example: Example
+    http: aiohttp.ClientSession, function_url: str, storage: StorageAccount
 ) -> None:
     reply = await _post(http, function_url, example("push"), registry="other.azurecr.io")
     assert reply.status == 422
@@ -161,7 +160,7 @@ async def test_a_registry_parameter_that_contradicts_the_delivery_is_422_and_kep
 
 
 async def test_a_chart_event_gets_its_registry_from_the_url(
-    http: aiohttp.ClientSession, function_url: str, storage: Any, example: Example
+    http: aiohttp.ClientSession, function_url: str, storage: StorageAccount
 ) -> None:
     reply = await _post(http, function_url, example("chart_push"), registry="Contoso.azurecr.io")
     assert reply.document["source"] == "https://contoso.azurecr.io"
@@ -170,7 +169,7 @@ async def test_a_chart_event_gets_its_registry_from_the_url(
 
 
 async def test_a_byte_order_mark_is_tolerated_and_content_type_decides_nothing(
-    http: aiohttp.ClientSession, function_url: str, storage: Any, example: Example
+    http: aiohttp.ClientSession, function_url: str, storage: StorageAccount
 ) -> None:
     body = b"\xef\xbb\xbf" + json.dumps(example("push")).encode()
     for content_type in ("text/plain", "application/x-www-form-urlencoded", "nonsense"):
@@ -180,7 +179,7 @@ async def test_a_byte_order_mark_is_tolerated_and_content_type_decides_nothing(
 
 
 async def test_the_trace_of_the_request_goes_on_in_the_event(
-    http: aiohttp.ClientSession, function_url: str, storage: Any, example: Example
+    http: aiohttp.ClientSession, function_url: str, storage: StorageAccount
 ) -> None:
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     await _post(http, function_url, example("push"), {"traceparent": trace})
@@ -197,10 +196,10 @@ async def test_post_is_the_only_method(
 
 
 async def test_a_registry_that_is_not_allowed_is_403_and_kept(
-    http: aiohttp.ClientSession, azurite: str, storage: Any, example: Example
+    http: aiohttp.ClientSession, azurite: str, storage: StorageAccount
 ) -> None:
     settings = {"AcrEventsStorage": azurite, "ACR_REGISTRIES": "contoso.azurecr.io"}
-    with processes.app(processes.free_port(), settings) as child:
+    with processes.app(free_port(), settings) as child:
         reply = await _post(http, child.address, example("push"))
         assert (reply.status, reply.type) == (403, PROBLEM)
         assert (await _rejected(storage))["reason"] == "registry-not-allowed"
@@ -210,11 +209,11 @@ async def test_a_registry_that_is_not_allowed_is_403_and_kept(
 
 
 async def test_storage_that_is_not_there_is_503_with_retry_after(
-    http: aiohttp.ClientSession, example: Example
+    http: aiohttp.ClientSession,
 ) -> None:
-    nobody = processes.connection_string(processes.free_port())
+    nobody = processes.connection_string(free_port())
     settings = {"AcrEventsStorage": nobody, "ACR_REGISTRIES": "", "ACR_BUDGET_SECONDS": "1"}
-    with processes.app(processes.free_port(), settings) as child:
+    with processes.app(free_port(), settings) as child:
         for body in (example("push"), example("push", action="pull")):
             reply = await _post(http, child.address, body)
             assert (reply.status, reply.type) == (503, PROBLEM)

@@ -14,6 +14,7 @@ import pytest
 from pathspec import GitIgnoreSpec
 
 from tools import examples, processes
+from tools.ports import free_port
 
 FUNCTIONS = sorted(file.parent.name for file in processes.ROOT.glob("*/function.json"))
 HOST_NEEDS = ["azure-functions-runtime-v1", "croniter", "rich", "typer"]
@@ -75,7 +76,7 @@ def test_the_package_alone_with_its_requirements_answers_under_the_real_runtime(
             shutil.copytree(source, target)
         else:
             shutil.copy(source, target)
-    port = processes.free_port()
+    port = free_port()
     process = subprocess.Popen(
         [python, "-m", "tools", "host", "--port", str(port), "--app", str(app)],
         cwd=tmp_path / "host",

@@ -5,8 +5,8 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
@@ -18,6 +18,7 @@ from shared.ingest import Ingest
 from shared.routing import RoutesError
 from shared.settings import SettingsError
 from tools import processes
+from tools.ports import free_port
 
 QUEUES = ["acr-push", "acr-delete", "acr-chart-push", "acr-chart-delete", "acr-quarantine",
           "acr-rejected"]  # fmt: skip
@@ -76,7 +77,7 @@ def test_served_with_a_setting_that_cannot_be_used_it_still_answers_and_names_it
     app: Path,
 ) -> None:
     shutil.rmtree(app / "AcrWebhook")  # which would not load, and stop this host
-    port = processes.free_port()
+    port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "tools", "host", "--port", str(port)],
         cwd=app,
@@ -147,14 +148,14 @@ async def test_a_caller_that_goes_away_does_not_end_the_check_of_others(azurite:
 
 
 @pytest.fixture
-async def proxy_stalled() -> Any:
+async def proxy_stalled() -> AsyncIterator[str]:
     """The connection string of an account that takes connections and never answers."""
 
     async def never(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(-1)
         writer.close()
 
-    port = processes.free_port()
+    port = free_port()
     server = await asyncio.start_server(never, "127.0.0.1", port)
     yield processes.connection_string(port)
     server.close()

@@ -18,7 +18,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tools import processes
+from tests.support.storage import StorageAccount
+from tools.ports import free_port
 
 BINDINGS = [
     {"type": "httpTrigger", "direction": "in", "name": "req", "route": "Echo/Here"},
@@ -48,7 +49,7 @@ def main(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
 """
 
 
-def _add_echo(app: Path, source: str = ECHO, **changes: Any) -> None:
+def _add_echo(app: Path, source: str = ECHO, **changes: object) -> None:
     (app / "Echo").mkdir()
     (app / "Echo" / "__init__.py").write_text(source)
     (app / "Echo" / "function.json").write_text(json.dumps({"bindings": BINDINGS, **changes}))
@@ -68,7 +69,7 @@ ENVIRONMENT = {
 def _fails(app: Path, **settings: str) -> str:
     """What the host says when it stops by itself, with exit status 1."""
     result = subprocess.run(
-        _command(processes.free_port()),
+        _command(free_port()),
         cwd=app,
         env={**os.environ, **ENVIRONMENT, **settings},
         capture_output=True,
@@ -109,7 +110,7 @@ async def test_requests_arrive_and_answers_leave_unchanged(
     app: Path, http: aiohttp.ClientSession
 ) -> None:
     _add_echo(app)
-    port = processes.free_port()
+    port = free_port()
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     with _serving(app, port):
         # Routes are matched without regard to case.
@@ -132,7 +133,7 @@ async def test_a_function_that_raises_or_returns_nothing_is_an_empty_500(
     app: Path, http: aiohttp.ClientSession
 ) -> None:
     _add_echo(app)
-    port = processes.free_port()
+    port = free_port()
     with _serving(app, port):
         for how in ("raise", "none"):
             url = f"http://127.0.0.1:{port}/api/Echo/Here?how={how}"
@@ -142,7 +143,7 @@ async def test_a_function_that_raises_or_returns_nothing_is_an_empty_500(
 
 
 async def test_a_path_that_is_no_functions_is_404(app: Path, http: aiohttp.ClientSession) -> None:
-    port = processes.free_port()
+    port = free_port()
     with _serving(app, port):
         for path in ("/", "/api", "/api/Other", "/AcrWebhook", "/api/AcrWebhook/x"):
             async with http.post(f"http://127.0.0.1:{port}{path}") as response:
@@ -154,7 +155,7 @@ async def test_the_route_prefix_of_host_json_is_honoured(
 ) -> None:
     document = {"version": "2.0", "extensions": {"http": {"routePrefix": ""}}}
     (app / "host.json").write_text(json.dumps(document))
-    port = processes.free_port()
+    port = free_port()
     with _serving(app, port):
         ping = (app / "tests/examples/ping/documented.json").read_bytes()
         async with http.post(f"http://127.0.0.1:{port}/AcrWebhook", data=ping) as response:
@@ -166,7 +167,7 @@ async def test_values_of_local_settings_json_are_settings_where_the_environment_
 ) -> None:
     values = {"ACR_REGISTRIES": "contoso.azurecr.io", "AzureWebJobsStorage": "nonsense"}
     (app / "local.settings.json").write_text(json.dumps({"IsEncrypted": False, "Values": values}))
-    port = processes.free_port()
+    port = free_port()
     with _serving(app, port, AzureWebJobsStorage=azurite):
         ping = (app / "tests/examples/ping/documented.json").read_bytes()
         url = f"http://127.0.0.1:{port}/api/AcrWebhook?registry=other.azurecr.io"
@@ -175,7 +176,7 @@ async def test_values_of_local_settings_json_are_settings_where_the_environment_
 
 
 def test_it_says_that_it_is_for_local_use(app: Path) -> None:
-    port = processes.free_port()
+    port = free_port()
     process = subprocess.Popen(
         _command(port), cwd=app, env={**os.environ, **ENVIRONMENT}, stderr=subprocess.PIPE,
         text=True,
@@ -255,7 +256,7 @@ async def test_a_body_is_handed_on_as_it_came_though_it_says_it_is_compressed(
     app: Path, http: aiohttp.ClientSession
 ) -> None:
     _add_echo(app)
-    port = processes.free_port()
+    port = free_port()
     with _serving(app, port):
         url = f"http://127.0.0.1:{port}/api/Echo/Here"
         headers = {"Content-Encoding": "gzip", "tracestate": "a=1"}
@@ -331,7 +332,7 @@ def test_a_queue_trigger_without_an_extension_bundle_is_refused_as_azure_would(a
 
 
 async def test_what_a_function_has_in_hand_is_finished_when_the_host_is_stopped(
-    app: Path, storage: Any, tmp_path: Path
+    app: Path, storage: StorageAccount, tmp_path: Path
 ) -> None:
     told = tmp_path / "told"
     source = f"""
@@ -349,7 +350,7 @@ async def main(message: func.QueueMessage) -> None:
     queue = await storage.service.create_queue("work")
     await queue.send_message(b64encode(b"x").decode())
     settings = {"AcrEventsStorage": storage.connection, "Queue": "work"}
-    with _serving(app, processes.free_port(), **settings):
+    with _serving(app, free_port(), **settings):
         for _ in range(1000):
             if told.exists():
                 break
@@ -371,7 +372,7 @@ async def test_a_function_whose_trigger_lacks_a_setting_is_named_and_the_others_
 ) -> None:
     _add_echo(app, NOTHING, bindings=[binding])
     _add_bundle(app)
-    port = processes.free_port()
+    port = free_port()
     settings = {"AcrEventsStorage": DEVELOPMENT, "Queue": "q", "EchoSchedule": "0 0 0 1 1 *"}
     with _serving(app, port, **{**settings, missing: ""}) as said:
         ping = (app / "tests/examples/ping/documented.json").read_bytes()
@@ -401,7 +402,7 @@ def main(message: func.TimerRequest) -> None:
     ):
         calls.write_text("")
         started = time.monotonic()
-        with _serving(app, processes.free_port(), *options, EchoSchedule=schedule):
+        with _serving(app, free_port(), *options, EchoSchedule=schedule):
             for _ in range(1000):
                 if len(calls.read_text().splitlines()) >= expected:
                     break
@@ -415,7 +416,7 @@ def main(message: func.TimerRequest) -> None:
 
 
 async def test_a_message_that_a_function_fails_on_comes_again_and_in_the_end_is_poison(
-    app: Path, storage: Any, tmp_path: Path
+    app: Path, storage: StorageAccount, tmp_path: Path
 ) -> None:
     tried = tmp_path / "tried"
     source = f"""
@@ -440,7 +441,7 @@ def main(message: func.QueueMessage) -> None:
     for content in (b"never", b"third time"):
         await queue.send_message(b64encode(content).decode())
     settings = {"AcrEventsStorage": storage.connection, "Queue": "work"}
-    with _serving(app, processes.free_port(), **settings):
+    with _serving(app, free_port(), **settings):
         for _ in range(600):
             left = (await queue.get_queue_properties()).approximate_message_count
             if "work-poison" in await storage.queues() and left == 0:
@@ -448,6 +449,7 @@ def main(message: func.QueueMessage) -> None:
             await asyncio.sleep(0.1)
         [message] = await poison.peek_messages()
     assert message.content == b64encode(b"never").decode()
+    assert message.expires_on
     assert message.expires_on.year == 9999
     times = [float(line) for line in tried.read_text().splitlines()]
     assert len(times) == 4

@@ -7,7 +7,6 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,6 +16,7 @@ from shared.log import DELIVERY, LOST, QUEUE, RECONCILED
 from shared.normalisation import to_event
 from shared.problems import Kind
 from shared.registries import AllowList
+from tests.support.storage import StorageAccount
 from tools import examples, processes
 
 README = (processes.ROOT / "README.md").read_text()
@@ -78,7 +78,9 @@ def test_the_routes_shown_can_be_used_and_the_tools_say_of_them_what_is_shown(
 
 
 @pytest.mark.parametrize("asks", ["/api/AcrWebhook", "/api/health"])
-def test_the_answers_shown_are_what_curl_prints(asks: str, function_url: str, storage: Any) -> None:
+def test_the_answers_shown_are_what_curl_prints(
+    asks: str, function_url: str, storage: StorageAccount
+) -> None:
     prompt, shown = _block("console", f"curl -s http://127.0.0.1:7071{asks}").strip().splitlines()
     served = function_url.removesuffix("/api/AcrWebhook")
     command = shlex.split(prompt.removeprefix("$ ").replace("http://127.0.0.1:7071", served))

@@ -1,12 +1,13 @@
 """Routes, over HTTP: tests/routes/table.json says which event goes to which queues."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
+from tests.support.apps import Serve
+from tests.support.storage import StorageAccount
 from tools import examples
 
 TABLE = json.loads((Path(__file__).parent.parent / "routes" / "table.json").read_bytes())
@@ -30,7 +31,7 @@ async def _post(
 
 
 async def test_every_event_of_the_table_lies_on_its_queues_once_and_nowhere_else(
-    serve: Callable[..., str], http: aiohttp.ClientSession, storage: Any
+    serve: Serve, http: aiohttp.ClientSession, storage: StorageAccount
 ) -> None:
     url = serve(ROUTES)
     names = [route["queue"] for route in TABLE["routes"]]
@@ -55,7 +56,7 @@ async def test_each_route_of_the_table_takes_some_event_and_turns_another_away()
 
 
 async def test_an_event_that_no_route_takes_is_202_without_queues_or_kept_where_that_is_set(
-    serve: Callable[..., str], http: aiohttp.ClientSession, storage: Any
+    serve: Serve, http: aiohttp.ClientSession, storage: StorageAccount
 ) -> None:
     routes = {"routes": [{"queue": "others", "repositories": ["!base"]}], "rejectedQueue": "kept"}
     [base] = [row for row in TABLE["events"] if row["target"]["repository"] == "base"]
@@ -74,7 +75,7 @@ async def test_an_event_that_no_route_takes_is_202_without_queues_or_kept_where_
 
 
 async def test_a_queue_is_named_by_an_app_setting(
-    serve: Callable[..., str], http: aiohttp.ClientSession, storage: Any
+    serve: Serve, http: aiohttp.ClientSession, storage: StorageAccount
 ) -> None:
     routes = {"routes": [{"queue": "%InventoryQueue%"}], "rejectedQueue": "kept"}
     row = TABLE["events"][0]

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,16 +13,17 @@ from shared.answers import Answer
 from shared.ingest import Delivery, Ingest
 from shared.log import DELIVERY, LOST
 from shared.rejected import body_bytes
+from tests.support.deliveries import delivery, example
+from tests.support.faults import FaultProxy
+from tests.support.storage import StorageAccount
 
 BUDGET = 4.0
 GRACE = 0.5
 MANY = 60
 
-Example = Callable[..., dict[str, Any]]
-
 
 @pytest.fixture
-async def ingest(proxy: Any) -> AsyncIterator[Ingest]:
+async def ingest(proxy: FaultProxy) -> AsyncIterator[Ingest]:
     ingest = Ingest.from_environment({"AcrEventsStorage": proxy.connection})
     yield ingest
     await ingest.queues.close()
@@ -64,10 +65,9 @@ async def _send(
     clock = asyncio.get_running_loop().time
     sent = Sent(caplog)
 
-    async def one(delivery: dict[str, Any]) -> None:
+    async def one(document: dict[str, Any]) -> None:
         started = clock()
-        raw = Delivery(json.dumps(delivery).encode(), None, None, datetime.now(UTC))
-        sent.answers[delivery["id"]] = await ingest.receive(raw)
+        sent.answers[document["id"]] = await ingest.receive(delivery(document))
         assert clock() - started < BUDGET + GRACE
 
     await asyncio.gather(*map(one, deliveries))
@@ -75,22 +75,12 @@ async def _send(
     return sent
 
 
-def _mixed(example: Example, prefix: str = "") -> list[dict[str, Any]]:
+def _mixed(prefix: str = "") -> list[dict[str, Any]]:
     """Deliveries of every kind, a fifth of them to be refused."""
     kinds = ["push", "delete", "chart_push", "quarantine"]
     good = [example(kinds[n % 4], id=f"{prefix}good-{n}") for n in range(MANY * 4 // 5)]
     bad = [example("push", id=f"{prefix}bad-{n}", request=...) for n in range(MANY // 5)]
     return good + bad
-
-
-async def _stored(storage: Any) -> list[str]:
-    """The ids of all deliveries on all queues, as often as they lie there."""
-    ids = []
-    for queue in await storage.queues():
-        for document in await storage.documents(queue):
-            kept = json.loads(document["body"]["content"]) if "body" in document else document
-            ids.append(kept["id"])
-    return ids
 
 
 FAULTS = ["refuse", "stall", "busy", "cut", "half", "drip", "swallow", "deleting"]
@@ -99,23 +89,22 @@ FAULTS = ["refuse", "stall", "busy", "cut", "half", "drip", "swallow", "deleting
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_while_storage_fails_answers_come_in_time_and_nothing_is_lost(
     fault: str,
-    proxy: Any,
+    proxy: FaultProxy,
     ingest: Ingest,
-    storage: Any,
-    example: Example,
+    storage: StorageAccount,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    await _send(ingest, caplog, _mixed(example, "before-"))
+    await _send(ingest, caplog, _mixed("before-"))
     await proxy.set(fault)
-    sent = await _send(ingest, caplog, _mixed(example))
+    sent = await _send(ingest, caplog, _mixed())
     # Nothing was confirmed, so nothing may be accepted or called safe: all is in the last net.
     assert sent.ids(503) == set(sent.answers) == sent.lost()
     assert all("Retry-After" in answer.headers for answer in sent.answers.values())
 
     await proxy.set("pass")
-    after = await _send(ingest, caplog, _mixed(example, "after-"))
+    after = await _send(ingest, caplog, _mixed("after-"))
     assert after.ids(503) == after.lost() == set()
-    stored = set(await _stored(storage))
+    stored = set(await storage.stored_ids())
     assert {id_ for id_ in stored if id_.startswith("after-")} == set(after.answers)
     assert len([id_ for id_ in stored if id_.startswith("before-")]) == MANY
 
@@ -123,13 +112,12 @@ async def test_while_storage_fails_answers_come_in_time_and_nothing_is_lost(
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_a_fault_that_passes_within_the_budget_costs_no_delivery(
     fault: str,
-    proxy: Any,
+    proxy: FaultProxy,
     ingest: Ingest,
-    storage: Any,
-    example: Example,
+    storage: StorageAccount,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    await _send(ingest, caplog, _mixed(example, "before-"))
+    await _send(ingest, caplog, _mixed("before-"))
     await proxy.set(fault)
 
     async def recover() -> None:
@@ -137,35 +125,33 @@ async def test_a_fault_that_passes_within_the_budget_costs_no_delivery(
         await proxy.set("pass")
 
     recovering = asyncio.create_task(recover())
-    sent = await _send(ingest, caplog, _mixed(example))
+    sent = await _send(ingest, caplog, _mixed())
     await recovering
     assert sent.ids(503) == sent.lost() == set()
-    assert set(await _stored(storage)) >= set(sent.answers)
+    assert set(await storage.stored_ids()) >= set(sent.answers)
 
 
 async def test_a_slow_account_is_waited_for_and_gets_each_event_once(
-    proxy: Any,
+    proxy: FaultProxy,
     ingest: Ingest,
-    storage: Any,
-    example: Example,
+    storage: StorageAccount,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    await _send(ingest, caplog, _mixed(example, "before-"))
+    await _send(ingest, caplog, _mixed("before-"))
     await proxy.set("late")
-    sent = await _send(ingest, caplog, _mixed(example))
+    sent = await _send(ingest, caplog, _mixed())
     assert sent.ids(503) == sent.lost() == set()
-    stored = [id_ for id_ in await _stored(storage) if not id_.startswith("before-")]
+    stored = [id_ for id_ in await storage.stored_ids() if not id_.startswith("before-")]
     assert sorted(stored) == sorted(sent.answers)
 
 
 async def test_a_fault_in_the_middle_leaves_each_delivery_stored_or_in_the_last_net(
-    proxy: Any,
+    proxy: FaultProxy,
     ingest: Ingest,
-    storage: Any,
-    example: Example,
+    storage: StorageAccount,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    await _send(ingest, caplog, _mixed(example, "before-"))
+    await _send(ingest, caplog, _mixed("before-"))
     last_good = proxy.requests + 35
 
     async def fail_after(number: int) -> None:
@@ -173,28 +159,26 @@ async def test_a_fault_in_the_middle_leaves_each_delivery_stored_or_in_the_last_
             proxy.fault = "stall"
 
     proxy.before = fail_after
-    sent = await _send(ingest, caplog, _mixed(example))
+    sent = await _send(ingest, caplog, _mixed())
     assert sent.ids(503) == sent.lost()
     assert 0 < len(sent.lost()) < MANY
     proxy.before = None
     await proxy.set("pass")
-    assert set(await _stored(storage)) >= sent.ids(202) | sent.ids(422)
+    assert set(await storage.stored_ids()) >= sent.ids(202) | sent.ids(422)
 
 
 async def test_one_slow_queue_does_not_delay_deliveries_to_another(
-    proxy: Any,
+    proxy: FaultProxy,
     ingest: Ingest,
-    example: Example,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     await proxy.set("stall", only="acr-push")
     finished: list[str] = []
 
-    async def one(delivery: dict[str, Any]) -> None:
-        raw = Delivery(json.dumps(delivery).encode(), None, None, datetime.now(UTC))
-        answer = await ingest.receive(raw)
-        assert answer.status == (503 if delivery["action"] == "push" else 202)
-        finished.append(delivery["action"])
+    async def one(document: dict[str, Any]) -> None:
+        answer = await ingest.receive(delivery(document))
+        assert answer.status == (503 if document["action"] == "push" else 202)
+        finished.append(document["action"])
 
     # More than any default limit of connections to one host.
     pushes = [example("push", id=str(n)) for n in range(110)]
@@ -204,24 +188,22 @@ async def test_one_slow_queue_does_not_delay_deliveries_to_another(
 
 
 async def test_a_send_that_stalled_and_was_stored_comes_twice_under_one_id(
-    proxy: Any,
+    proxy: FaultProxy,
     ingest: Ingest,
-    storage: Any,
-    example: Example,
+    storage: StorageAccount,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     await _send(ingest, caplog, [example("push", id="before")])
     await proxy.set("swallow", times=1)
     sent = await _send(ingest, caplog, [example("push", id="twice")])
     assert sent.ids(202) == {"twice"}
-    assert sorted(await _stored(storage)) == ["before", "twice", "twice"]
+    assert sorted(await storage.stored_ids()) == ["before", "twice", "twice"]
 
 
 async def test_events_that_come_together_may_lie_in_any_order(
-    proxy: Any,
+    proxy: FaultProxy,
     ingest: Ingest,
-    storage: Any,
-    example: Example,
+    storage: StorageAccount,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     await _send(ingest, caplog, [example("push", id="before")])
@@ -229,16 +211,15 @@ async def test_events_that_come_together_may_lie_in_any_order(
     ids = [str(number) for number in range(10)]
     sent = await _send(ingest, caplog, [example("push", id=id_) for id_ in ids])
     assert sent.ids(202) == set(ids)
-    stored = await _stored(storage)
+    stored = await storage.stored_ids()
     assert sorted(stored[1:]) == sorted(ids)
     assert stored[1:] != ids
 
 
 async def test_a_queue_that_is_deleted_and_created_again_under_load_loses_nothing(
-    proxy: Any,
+    proxy: FaultProxy,
     ingest: Ingest,
-    storage: Any,
-    example: Example,
+    storage: StorageAccount,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     await _send(ingest, caplog, [example("push", id="before")])
@@ -246,16 +227,15 @@ async def test_a_queue_that_is_deleted_and_created_again_under_load_loses_nothin
     await proxy.set("deleting", times=100)
     sent = await _send(ingest, caplog, [example("push", id=str(n)) for n in range(MANY)])
     assert sent.ids(503) == sent.lost() == set()
-    assert sorted(await _stored(storage)) == sorted(sent.answers)
+    assert sorted(await storage.stored_ids()) == sorted(sent.answers)
 
 
 async def test_cancelled_in_the_middle_a_delivery_is_in_the_last_net(
-    proxy: Any, ingest: Ingest, example: Example, caplog: pytest.LogCaptureFixture
+    proxy: FaultProxy, ingest: Ingest, caplog: pytest.LogCaptureFixture
 ) -> None:
     await proxy.set("stall")
     sent = Sent(caplog)
-    raw = Delivery(json.dumps(example("push")).encode(), None, None, datetime.now(UTC))
-    task = asyncio.create_task(ingest.receive(raw))
+    task = asyncio.create_task(ingest.receive(delivery(example("push"))))
     await asyncio.sleep(0.2)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -267,7 +247,6 @@ async def test_cancelled_in_the_middle_a_delivery_is_in_the_last_net(
 
 async def test_a_fault_of_our_own_is_a_500_and_the_delivery_is_in_the_last_net(
     ingest: Ingest,
-    example: Example,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -276,8 +255,7 @@ async def test_a_fault_of_our_own_is_a_500_and_the_delivery_is_in_the_last_net(
 
     monkeypatch.setattr(ingest, "prepare", broken)
     sent = Sent(caplog)
-    raw = Delivery(json.dumps(example("push")).encode(), None, None, datetime.now(UTC))
-    answer = await ingest.receive(raw)
+    answer = await ingest.receive(delivery(example("push")))
     assert answer.status == 500
     assert b"secret-in-exception" not in answer.body
     assert "secret-in-exception" not in caplog.text
@@ -302,7 +280,7 @@ async def test_a_fault_of_our_own_is_a_500_and_the_delivery_is_in_the_last_net(
     ],
 )
 async def test_the_last_net_holds_any_body_whole_in_lines_that_no_log_cuts(
-    body: bytes, parts: int, proxy: Any, ingest: Ingest, caplog: pytest.LogCaptureFixture
+    body: bytes, parts: int, proxy: FaultProxy, ingest: Ingest, caplog: pytest.LogCaptureFixture
 ) -> None:
     await proxy.set("refuse")
     answer = await ingest.receive(Delivery(body, "é\nb\ud800" * 500, "x\r\n", datetime.now(UTC)))
@@ -329,7 +307,7 @@ async def test_the_last_net_holds_any_body_whole_in_lines_that_no_log_cuts(
 
 
 async def test_storage_knows_a_request_by_the_invocation_it_came_from(
-    proxy: Any, ingest: Ingest, example: Example
+    proxy: FaultProxy, ingest: Ingest
 ) -> None:
     raw = json.dumps(example("push")).encode()
     await ingest.receive(Delivery(raw, None, None, datetime.now(UTC), "inv-1"))

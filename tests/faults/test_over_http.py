@@ -4,21 +4,23 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Callable
-from typing import Any
 
 import aiohttp
 
 from shared.log import LOST
+from tests.support.deliveries import example
+from tests.support.faults import FaultProxy
+from tests.support.storage import StorageAccount
 from tools import processes
+from tools.ports import free_port
 
 MANY = 50
 
 
 async def test_over_http_too_answers_come_in_time_and_what_is_lost_is_in_the_log(
-    proxy: Any, storage: Any, example: Callable[..., dict[str, Any]]
+    proxy: FaultProxy, storage: StorageAccount
 ) -> None:
-    port = processes.free_port()
+    port = free_port()
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tools", "host", "--port", str(port), "--no-local-settings",
         cwd=processes.ROOT,
@@ -38,12 +40,12 @@ async def test_over_http_too_answers_come_in_time_and_what_is_lost_is_in_the_log
     try:
         await asyncio.wait_for(ready.wait(), 30)
         url = processes.function_url(port)
-        assert set((await _send(url, example, "before")).values()) == {202}
+        assert set((await _send(url, "before")).values()) == {202}
         await proxy.set("stall")
-        lost = await _send(url, example, "lost")
+        lost = await _send(url, "lost")
         assert set(lost.values()) == {503}
         await proxy.set("pass")
-        assert set((await _send(url, example, "after")).values()) == {202}
+        assert set((await _send(url, "after")).values()) == {202}
     finally:
         process.terminate()
         await process.wait()
@@ -58,7 +60,7 @@ async def test_over_http_too_answers_come_in_time_and_what_is_lost_is_in_the_log
     }
 
 
-async def _send(url: str, example: Callable[..., dict[str, Any]], name: str) -> dict[str, int]:
+async def _send(url: str, name: str) -> dict[str, int]:
     """The statuses of many deliveries at once, by id; each within the registry's patience."""
     statuses = {}
 

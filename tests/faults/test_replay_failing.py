@@ -1,29 +1,18 @@
 """Replay while storage fails: what is not confirmed stays."""
 
 import asyncio
-import json
 import os
 import signal
 import sys
-from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 
-from shared.ingest import Delivery, Ingest
+from tests.support.deliveries import example, reject
+from tests.support.faults import FaultProxy
+from tests.support.storage import StorageAccount
 from tools import processes
 
 MANY = 40
-
-
-async def _reject(connection: str, bodies: list[dict[str, Any]]) -> None:
-    strict = {"AcrEventsStorage": connection, "ACR_REGISTRIES": "other.azurecr.io"}
-    ingest = Ingest.from_environment(strict)
-    for body in bodies:
-        raw = json.dumps(body).encode()
-        await ingest.receive(Delivery(raw, None, None, datetime.now(UTC)))
-    await ingest.queues.close()
 
 
 async def _start(connection: str, budget: float = 1) -> asyncio.subprocess.Process:
@@ -46,7 +35,7 @@ async def _replay(connection: str, budget: float = 1) -> tuple[int, str, str]:
     return process.returncode or 0, output.decode(), errors.decode()
 
 
-async def _visible(storage: Any) -> int:
+async def _visible(storage: StorageAccount) -> int:
     client = storage.service.get_queue_client("acr-rejected")
     messages = [m async for m in client.receive_messages(visibility_timeout=1, max_messages=100)]
     await asyncio.sleep(1.5)
@@ -54,10 +43,10 @@ async def _visible(storage: Any) -> int:
 
 
 async def test_what_its_queue_does_not_take_stays_and_passes_the_next_time(
-    proxy: Any, storage: Any, example: Callable[..., dict[str, Any]]
+    proxy: FaultProxy, storage: StorageAccount
 ) -> None:
     ids = [str(number) for number in range(MANY)]
-    await _reject(storage.connection, [example("push", id=id_) for id_ in ids])
+    await reject(storage.connection, *(example("push", id=id_) for id_ in ids))
     await proxy.set("busy", only="acr-push")
     status, output, _ = await _replay(proxy.connection)
     assert status == 1
@@ -72,9 +61,9 @@ async def test_what_its_queue_does_not_take_stays_and_passes_the_next_time(
 
 @pytest.mark.parametrize("fault", ["busy", "cut", "stall"])
 async def test_a_queue_that_fails_in_the_middle_ends_it_with_a_message_and_the_summary(
-    fault: str, proxy: Any, storage: Any, example: Callable[..., dict[str, Any]]
+    fault: str, proxy: FaultProxy, storage: StorageAccount
 ) -> None:
-    await _reject(storage.connection, [example("push", id=str(n)) for n in range(MANY)])
+    await reject(storage.connection, *(example("push", id=str(n)) for n in range(MANY)))
 
     async def fail(number: int) -> None:
         if number == 20:
@@ -98,12 +87,12 @@ async def test_told_to_stop_it_shows_again_what_it_held(
     number: signal.Signals,
     point: int,
     digest: str,
-    proxy: Any,
-    storage: Any,
-    example: Callable[..., dict[str, Any]],
+    proxy: FaultProxy,
+    storage: StorageAccount,
 ) -> None:
-    await _reject(
-        storage.connection, [example("push", id=str(n), target__digest=digest) for n in range(MANY)]
+    await reject(
+        storage.connection,
+        *(example("push", id=str(n), target__digest=digest) for n in range(MANY)),
     )
     working = asyncio.Event()
 

@@ -4,11 +4,11 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import Any
+from asyncio.subprocess import Process
 
-from shared.ingest import Delivery, Ingest
+from tests.support.deliveries import example, reject
+from tests.support.faults import FaultProxy
+from tests.support.storage import StorageAccount
 from tools import processes
 
 HOLD = 2
@@ -18,19 +18,7 @@ POINTS = [2, 3, 4, 5, 7, 10, 13, 18, 23, 28, 33, 38, 43, 48, 53, 58, 62, 65]
 PASSING, STAYING = 24, 8
 
 
-async def _reject(connection: str, bodies: list[dict[str, Any]]) -> None:
-    strict = {"AcrEventsStorage": connection, "ACR_REGISTRIES": "other.azurecr.io"}
-    ingest = Ingest.from_environment(strict)
-    await asyncio.gather(
-        *(
-            ingest.receive(Delivery(json.dumps(body).encode(), None, None, datetime.now(UTC)))
-            for body in bodies
-        )
-    )
-    await ingest.queues.close()
-
-
-async def _replay(connection: str) -> asyncio.subprocess.Process:
+async def _replay(connection: str) -> Process:
     return await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tools", "replay", "--hold", str(HOLD),
         cwd=processes.ROOT,
@@ -41,16 +29,16 @@ async def _replay(connection: str) -> asyncio.subprocess.Process:
 
 
 async def test_replay_killed_at_many_points_loses_nothing(
-    proxy: Any, storage: Any, example: Callable[..., dict[str, Any]]
+    proxy: FaultProxy, storage: StorageAccount
 ) -> None:
     passing, staying, killed = set(), set(), 0
     for point in POINTS:
         good = [f"good-{point}-{number}" for number in range(PASSING)]
         bad = [f"bad-{point}-{number}" for number in range(STAYING)]
-        await _reject(
+        await reject(
             storage.connection,
-            [example("push", id=id_) for id_ in good]
-            + [example("push", id=id_, target__digest="latest") for id_ in bad],
+            *(example("push", id=id_) for id_ in good),
+            *(example("push", id=id_, target__digest="latest") for id_ in bad),
         )
         passing |= set(good)
         staying |= set(bad)
@@ -58,7 +46,7 @@ async def test_replay_killed_at_many_points_loses_nothing(
         proxy.requests = 0
         process = await _replay(proxy.connection)
 
-        async def kill(number: int, point: int = point, process: Any = process) -> None:
+        async def kill(number: int, point: int = point, process: Process = process) -> None:
             nonlocal killed
             if number == point:
                 process.kill()

@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from shared.queues import Depth, StorageUnavailable
 from shared.reconciliation import RECOVERED
 from shared.routing import Routes
 from shared.settings import Settings
+from tests.support.deliveries import example
 from tools import processes
 
 INFRA = processes.ROOT / "infra"
@@ -67,7 +68,7 @@ def test_the_parser_knows_a_bad_query() -> None:
 class _Storage:
     """Takes messages for all queues but one, and tells of one queue only."""
 
-    async def send(self, queue: str, *_: Any) -> None:
+    async def send(self, queue: str, *_: object) -> None:
         if queue == "acr-delete":
             raise StorageUnavailable(queue, TimeoutError())
 
@@ -84,9 +85,7 @@ class _Storage:
 
 
 @pytest.fixture
-async def logged(
-    caplog: pytest.LogCaptureFixture, example: Callable[..., dict[str, Any]]
-) -> dict[str, set[str]]:
+async def logged(caplog: pytest.LogCaptureFixture) -> dict[str, set[str]]:
     """The members of the lines that the log has, by marker."""
     settings = Settings.read({"AcrEventsStorage": "UseDevelopmentStorage=true"})
     app = Ingest(settings, Routes.load({}), _Storage())

@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,13 @@ from shared.management import ACTION
 from shared.recoveries import TABLE
 from shared.routing import Routes
 from shared.settings import ReconcileSettings, Settings
+from tests.support.bicep import REGISTRY, Deployment, deploy, deploy_from
 from tools import processes
 
 ROOT = processes.ROOT
 INFRA = ROOT / "infra"
 TEMPLATES = sorted(INFRA.glob("*.bicep"))
 README = (ROOT / "README.md").read_text()
-
-Deploy = Callable[..., Any]
 
 # What only Azure knows, as it would be.
 KNOWN = {
@@ -46,7 +44,7 @@ ROLES = {
 }
 
 
-def _app_settings(deployment: Any) -> dict[str, str]:
+def _app_settings(deployment: Deployment) -> dict[str, str]:
     """As the app would find them."""
     found = {}
     for name, value in deployment.only("Microsoft.Web/sites/config").properties.items():
@@ -56,7 +54,7 @@ def _app_settings(deployment: Any) -> dict[str, str]:
     return found
 
 
-def _roles(deployment: Any) -> set[tuple[str, str, str]]:
+def _roles(deployment: Deployment) -> set[tuple[str, str, str]]:
     """Who has which role on what."""
     return {
         (
@@ -98,14 +96,12 @@ def test_all_that_a_template_declares_is_used(template: Path) -> None:
         assert len(re.findall(rf"\b{name}\b", text)) > 1, name
 
 
-def test_every_queue_of_the_routes_is_created(deploy: Deploy) -> None:
+def test_every_queue_of_the_routes_is_created() -> None:
     queues = deploy().of("Microsoft.Storage/storageAccounts/queueServices/queues")
     assert [queue.name for queue in queues] == Routes.load({}).queues
 
 
-def test_queues_named_by_app_settings_are_created_as_the_app_names_them(
-    deploy: Deploy, tmp_path: Path
-) -> None:
+def test_queues_named_by_app_settings_are_created_as_the_app_names_them(tmp_path: Path) -> None:
     for part in ("infra", "routes.json", ".python-version"):
         (shutil.copytree if (ROOT / part).is_dir() else shutil.copy)(ROOT / part, tmp_path / part)
     routes = {
@@ -118,7 +114,7 @@ def test_queues_named_by_app_settings_are_created_as_the_app_names_them(
     }
     (tmp_path / "routes.json").write_text(json.dumps(routes))
     settings = {"Stage": "test", "InventoryQueue": " inventory ", "Team": "a"}
-    deployment = deploy(tmp_path / "infra", appSettings=settings)
+    deployment = deploy_from(tmp_path / "infra", appSettings=settings)
     created = deployment.of("Microsoft.Storage/storageAccounts/queueServices/queues")
     queues = [queue.name for queue in created]
     assert queues == ["inventory", "team-a-test", "rejected-test"]
@@ -126,9 +122,7 @@ def test_queues_named_by_app_settings_are_created_as_the_app_names_them(
     assert queues == Routes.load(environment, tmp_path / "routes.json").queues
 
 
-def test_the_app_reads_the_settings_as_an_identity_and_for_the_registry_that_were_meant(
-    deploy: Deploy, registry_id: str
-) -> None:
+def test_the_app_reads_the_settings_as_an_identity_and_for_the_registry_that_were_meant() -> None:
     environment = _app_settings(deploy())
     settings = Settings.read(environment)
     principal = Principal(managed=True, client_id=CLIENT_ID)
@@ -140,12 +134,12 @@ def test_the_app_reads_the_settings_as_an_identity_and_for_the_registry_that_wer
     )
     assert settings.registries.registry("contoso.azurecr.io", None)
     reconcile = ReconcileSettings.read(environment)
-    assert [str(w.id) for w in reconcile.webhooks] == [f"{registry_id}/webhooks/acrwebhook"]
+    assert [str(w.id) for w in reconcile.webhooks] == [f"{REGISTRY}/webhooks/acrwebhook"]
     assert reconcile.principal == principal
     assert reconcile.endpoint == "https://management.azure.com"
 
 
-def test_every_setting_is_one_that_somebody_reads(deploy: Deploy) -> None:
+def test_every_setting_is_one_that_somebody_reads() -> None:
     table = set(re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE))
     triggers = re.findall(
         r"%(\w+)%", "".join(file.read_text() for file in ROOT.glob("*/function.json"))
@@ -157,12 +151,12 @@ def test_every_setting_is_one_that_somebody_reads(deploy: Deploy) -> None:
     assert set(triggers) <= settings.keys()
 
 
-def test_app_settings_of_the_users_own_go_first(deploy: Deploy) -> None:
+def test_app_settings_of_the_users_own_go_first() -> None:
     settings = {"ACR_BUDGET_SECONDS": "3", "AcrReconcileSchedule": "0 0 * * * *"}
     assert _app_settings(deploy(appSettings=settings)).items() >= settings.items()
 
 
-def test_no_key_is_in_a_setting_and_none_opens_the_storage_or_the_log(deploy: Deploy) -> None:
+def test_no_key_is_in_a_setting_and_none_opens_the_storage_or_the_log() -> None:
     deployment = deploy(createWebhook=True)
     for name, value in deployment.only("Microsoft.Web/sites/config").properties.items():
         assert not re.search(r"listKeys|AccountKey|SharedAccess|[?&;](sig|code)=", value), name
@@ -180,13 +174,13 @@ def test_no_key_is_in_a_setting_and_none_opens_the_storage_or_the_log(deploy: De
     assert "key" not in json.dumps(deployment.outputs).lower()
 
 
-def test_the_app_has_the_roles_it_needs_and_no_more(deploy: Deploy, registry_id: str) -> None:
+def test_the_app_has_the_roles_it_needs_and_no_more() -> None:
     deployment = deploy()
     assert _roles(deployment) == {*NEEDED, (APP, "its own", "registry")}
     role = deployment.only("Microsoft.Authorization/roleDefinitions")
     assert role.properties["permissions"] == [{"actions": [ACTION]}]
     # Where the registry is, which need not be where the app is.
-    group = f"«resourceGroup({registry_id.split('/')[2]}, {registry_id.split('/')[4]})»"
+    group = f"«resourceGroup({REGISTRY.split('/')[2]}, {REGISTRY.split('/')[4]})»"
     assert role.scope == group
     [assignment] = [
         made
@@ -194,15 +188,15 @@ def test_the_app_has_the_roles_it_needs_and_no_more(deploy: Deploy, registry_id:
         if made.scope.symbol == "registry"
     ]
     assert assignment.scope.existing
-    assert assignment.scope.name == registry_id.split("/")[-1]
+    assert assignment.scope.name == REGISTRY.split("/")[-1]
 
 
-def test_the_table_that_the_app_may_write_is_the_one_it_writes(deploy: Deploy) -> None:
+def test_the_table_that_the_app_may_write_is_the_one_it_writes() -> None:
     table = deploy().only("Microsoft.Storage/storageAccounts/tableServices/tables")
     assert table.name == TABLE
 
 
-def test_who_operates_may_take_messages_and_reconcile(deploy: Deploy) -> None:
+def test_who_operates_may_take_messages_and_reconcile() -> None:
     assert _roles(deploy(operatorId="me")) - _roles(deploy()) == {
         ("me", "Storage Queue Data Contributor", "storage"),
         ("me", "Storage Table Data Contributor", "storage"),
@@ -210,21 +204,21 @@ def test_who_operates_may_take_messages_and_reconcile(deploy: Deploy) -> None:
     }
 
 
-def test_without_recovering_no_role_on_the_registry_is_needed(deploy: Deploy) -> None:
+def test_without_recovering_no_role_on_the_registry_is_needed() -> None:
     deployment = deploy(recoverMissed=False, createWebhook=True)
     assert _roles(deployment) == NEEDED
     assert not deployment.of("Microsoft.Authorization/roleDefinitions")
     assert ReconcileSettings.read(_app_settings(deployment)).webhooks == ()
 
 
-def test_python_is_the_version_that_everything_is_tested_with(deploy: Deploy) -> None:
+def test_python_is_the_version_that_everything_is_tested_with() -> None:
     config = deploy().only("Microsoft.Web/sites").properties["functionAppConfig"]
     version = (ROOT / ".python-version").read_text().strip()
     assert config["runtime"] == {"name": "python", "version": version}
 
 
-def test_the_plan_is_flex_consumption_and_one_instance_is_always_ready(deploy: Deploy) -> None:
-    def always_ready(**parameters: Any) -> Any:
+def test_the_plan_is_flex_consumption_and_one_instance_is_always_ready() -> None:
+    def always_ready(**parameters: object) -> object:
         site = deploy(**parameters).only("Microsoft.Web/sites")
         return site.properties["functionAppConfig"]["scaleAndConcurrency"]["alwaysReady"]
 
@@ -235,11 +229,10 @@ def test_the_plan_is_flex_consumption_and_one_instance_is_always_ready(deploy: D
     assert always_ready(alwaysReadyInstances=0) == []
 
 
-def test_the_webhook_sends_all_event_types_with_the_key_in_a_header(
-    deploy: Deploy, registry_id: str
-) -> None:
+def test_the_webhook_sends_all_event_types_with_the_key_in_a_header() -> None:
     webhook = deploy(createWebhook=True).only("Microsoft.ContainerRegistry/registries/webhooks")
-    assert webhook.parent.name == registry_id.split("/")[-1]
+    assert webhook.parent
+    assert webhook.parent.name == REGISTRY.split("/")[-1]
     # A replica's events are its own webhook's: this is the home region's.
     assert webhook.body["location"] == "«registry.location»"
     assert sorted(webhook.properties.pop("actions")) == sorted(event_actions())
@@ -253,7 +246,7 @@ def test_the_webhook_sends_all_event_types_with_the_key_in_a_header(
     }
 
 
-def test_webhook_and_key_can_be_chosen(deploy: Deploy) -> None:
+def test_webhook_and_key_can_be_chosen() -> None:
     deployment = deploy(
         createWebhook=True, webhookName="other", webhookScope="web:*", webhookActions=["push"],
         keyName="acr2",
@@ -266,28 +259,24 @@ def test_webhook_and_key_can_be_chosen(deploy: Deploy) -> None:
     assert _app_settings(deployment)["ACR_WEBHOOKS"].endswith("/webhooks/other")
 
 
-def test_before_the_code_is_deployed_there_is_no_webhook_and_no_key_is_asked_for(
-    deploy: Deploy,
-) -> None:
+def test_before_the_code_is_deployed_there_is_no_webhook_and_no_key_is_asked_for() -> None:
     deployment = deploy()
     assert not deployment.of("Microsoft.ContainerRegistry/registries/webhooks")
     assert "listKeys" not in str(deployment.resources)
 
 
-def test_making_the_webhook_changes_no_setting_and_so_does_not_restart_the_app(
-    deploy: Deploy,
-) -> None:
+def test_making_the_webhook_changes_no_setting_and_so_does_not_restart_the_app() -> None:
     assert _app_settings(deploy(createWebhook=True)) == _app_settings(deploy())
 
 
-def test_the_outputs_tell_the_url_and_the_webhook(deploy: Deploy) -> None:
+def test_the_outputs_tell_the_url_and_the_webhook() -> None:
     outputs = deploy(createWebhook=True).outputs
     assert outputs["FUNCTION_URL"] == "https://«app.properties.defaultHostName»/api/AcrWebhook"
     assert outputs["WEBHOOK_NAME"] == "acrwebhook"
     assert deploy().outputs["WEBHOOK_NAME"] == ""
 
 
-def test_each_alert_looks_at_the_log_and_tells_whom_it_shall(deploy: Deploy) -> None:
+def test_each_alert_looks_at_the_log_and_tells_whom_it_shall() -> None:
     rules = json.loads((INFRA / "alerts.json").read_bytes())
     made = deploy(alertEmail="ops@contoso.example", alertThresholds={"unread": 60})
     alerts = made.of("Microsoft.Insights/scheduledQueryRules")
@@ -306,7 +295,7 @@ def test_each_alert_looks_at_the_log_and_tells_whom_it_shall(deploy: Deploy) -> 
     assert receiver["emailAddress"] == "ops@contoso.example"
 
 
-def test_without_an_address_alerts_are_there_all_the_same(deploy: Deploy) -> None:
+def test_without_an_address_alerts_are_there_all_the_same() -> None:
     deployment = deploy()
     assert not deployment.of("Microsoft.Insights/actionGroups")
     for alert in deployment.of("Microsoft.Insights/scheduledQueryRules"):
@@ -319,7 +308,7 @@ def test_what_to_do_about_each_alert_is_in_the_operations_guide() -> None:
         assert f"| {rule['title']} |" in guide, rule["title"]
 
 
-def test_the_workbook_is_deployed_whole(deploy: Deploy) -> None:
+def test_the_workbook_is_deployed_whole() -> None:
     workbook = deploy().only("Microsoft.Insights/workbooks")
     document = json.loads(workbook.properties["serializedData"])
     assert document.pop("fallbackResourceIds") == ["«insights.id»"]
@@ -327,7 +316,7 @@ def test_the_workbook_is_deployed_whole(deploy: Deploy) -> None:
     assert workbook.properties["sourceId"] == "«insights.id»"
 
 
-def test_api_versions_are_no_previews_and_one_for_each_type(deploy: Deploy) -> None:
+def test_api_versions_are_no_previews_and_one_for_each_type() -> None:
     made = deploy(createWebhook=True, operatorId="me", alertEmail="me@contoso.example").resources
     versions = dict(each.type.split("@") for each in made)
     assert {each.type for each in made} == {f"{type_}@{v}" for type_, v in versions.items()}
@@ -340,9 +329,7 @@ def _parameters() -> dict[str, Any]:
     return {name: each["value"] for name, each in file["parameters"].items()}
 
 
-def test_azd_gives_every_parameter_that_is_needed_and_none_that_is_not_there(
-    deploy: Deploy,
-) -> None:
+def test_azd_gives_every_parameter_that_is_needed_and_none_that_is_not_there() -> None:
     for name, value in _parameters().items():
         variable = re.fullmatch(r"\$\{(\w+)(?:=(.*))?\}", value) if isinstance(value, str) else None
         given = variable[2] if variable else value
@@ -375,6 +362,6 @@ def test_every_parameter_of_the_main_template_is_described() -> None:
     assert len(described) == len(parameters) > 10
 
 
-def test_names_of_the_app_are_those_of_the_connection(deploy: Deploy) -> None:
+def test_names_of_the_app_are_those_of_the_connection() -> None:
     names = [n for n in _app_settings(deploy()) if n.startswith(connections.NAMES[0])]
     assert {name.split("__")[1] for name in names} <= set(connections.PARTS)

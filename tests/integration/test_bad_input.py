@@ -8,7 +8,7 @@ import random
 import sys
 from base64 import b64decode
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -17,6 +17,8 @@ import pytest
 
 from shared.app import ingest
 from shared.validation import validator, violations
+from tests.support.deliveries import example
+from tests.support.storage import StorageAccount
 
 SEED = 20_260_302
 PER_MUTATION = 2_600
@@ -125,7 +127,7 @@ def webhook(azurite: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 async def test_20_000_bad_deliveries_raise_nothing_and_each_is_accounted_for(
-    webhook: ModuleType, storage: Any, example: Callable[..., dict[str, Any]]
+    webhook: ModuleType, storage: StorageAccount
 ) -> None:
     rng = random.Random(SEED)
     samples = [

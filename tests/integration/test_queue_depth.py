@@ -13,7 +13,9 @@ import pytest
 from shared import depth
 from shared.ingest import Ingest
 from shared.log import QUEUE
+from tests.support.storage import StorageAccount
 from tools import processes
+from tools.ports import free_port
 
 
 def _lines(text: str) -> dict[str, dict[str, Any]]:
@@ -35,7 +37,7 @@ async def _report(connection: str, caplog: pytest.LogCaptureFixture) -> dict[str
 
 
 async def test_each_queue_is_told_with_its_messages_and_the_age_of_the_oldest(
-    storage: Any, caplog: pytest.LogCaptureFixture
+    storage: StorageAccount, caplog: pytest.LogCaptureFixture
 ) -> None:
     queue = await storage.service.create_queue("acr-push")
     await storage.service.create_queue("acr-rejected")
@@ -57,7 +59,7 @@ async def test_each_queue_is_told_with_its_messages_and_the_age_of_the_oldest(
 
 
 async def test_what_a_reader_has_in_hand_is_counted_but_does_not_wait(
-    storage: Any, caplog: pytest.LogCaptureFixture
+    storage: StorageAccount, caplog: pytest.LogCaptureFixture
 ) -> None:
     queue = await storage.service.create_queue("acr-push")
     await queue.send_message("old")
@@ -68,7 +70,7 @@ async def test_what_a_reader_has_in_hand_is_counted_but_does_not_wait(
 
 
 async def test_a_message_that_was_given_back_keeps_its_age(
-    storage: Any, caplog: pytest.LogCaptureFixture
+    storage: StorageAccount, caplog: pytest.LogCaptureFixture
 ) -> None:
     queue = await storage.service.create_queue("acr-push")
     await queue.send_message("old")
@@ -83,7 +85,7 @@ async def test_a_message_that_was_given_back_keeps_its_age(
 async def test_storage_that_cannot_be_asked_is_told_for_each_queue(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    lines = await _report(processes.connection_string(processes.free_port()), caplog)
+    lines = await _report(processes.connection_string(free_port()), caplog)
     assert len(lines) == 6
     for queue, line in lines.items():
         trouble = f"{queue}: Storage cannot be reached"
@@ -91,7 +93,7 @@ async def test_storage_that_cannot_be_asked_is_told_for_each_queue(
 
 
 def test_the_timer_reports_under_the_runtime(azurite: str) -> None:
-    command = ["host", "--port", str(processes.free_port()), "--timers-at-once"]
+    command = ["host", "--port", str(free_port()), "--timers-at-once"]
     settings = {"AcrEventsStorage": azurite, "AcrReconcileSchedule": "0 0 0 1 1 *"}
     with subprocess.Popen(
         [sys.executable, "-m", "tools", *command],

@@ -3,7 +3,6 @@ import gc
 from base64 import b64decode
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 from aiohttp import web
@@ -11,11 +10,14 @@ from aiohttp import web
 from shared.connections import ConnectionString
 from shared.limits import MAX_MESSAGE_BYTES
 from shared.queues import Depth, Queues, StorageUnavailable
+from tests.support.servers import Listen
+from tests.support.storage import StorageAccount
 from tools import processes
+from tools.ports import free_port
 
 
 @pytest.fixture
-async def queues(storage: Any) -> AsyncIterator[Queues]:
+async def queues(storage: StorageAccount) -> AsyncIterator[Queues]:
     queues = Queues(ConnectionString("AcrEventsStorage", storage.connection))
     yield queues
     await queues.close()
@@ -25,13 +27,17 @@ def _soon(seconds: float = 4) -> float:
     return asyncio.get_running_loop().time() + seconds
 
 
-async def test_a_missing_queue_is_created_on_first_use(storage: Any, queues: Queues) -> None:
+async def test_a_missing_queue_is_created_on_first_use(
+    storage: StorageAccount, queues: Queues
+) -> None:
     assert await storage.queues() == []
     await queues.send("acr-push", b"one", _soon())
     assert [m.content for m in await storage.take("acr-push")] == [b"one"]
 
 
-async def test_many_first_uses_at_once_lose_nothing(storage: Any, queues: Queues) -> None:
+async def test_many_first_uses_at_once_lose_nothing(
+    storage: StorageAccount, queues: Queues
+) -> None:
     contents = [str(number).encode() for number in range(50)]
     await asyncio.gather(*(queues.send("acr-push", content, _soon()) for content in contents))
     found = {message.content for message in await storage.take("acr-push")}
@@ -39,7 +45,7 @@ async def test_many_first_uses_at_once_lose_nothing(storage: Any, queues: Queues
 
 
 async def test_a_queue_that_was_deleted_under_us_is_created_again(
-    storage: Any, queues: Queues
+    storage: StorageAccount, queues: Queues
 ) -> None:
     await queues.send("acr-push", b"one", _soon())
     await storage.service.delete_queue("acr-push")
@@ -47,14 +53,17 @@ async def test_a_queue_that_was_deleted_under_us_is_created_again(
     assert [m.content for m in await storage.take("acr-push")] == [b"two"]
 
 
-async def test_a_message_is_base64_and_never_expires(storage: Any, queues: Queues) -> None:
+async def test_a_message_is_base64_and_never_expires(
+    storage: StorageAccount, queues: Queues
+) -> None:
     await queues.send("acr-push", b"\x00\xff<&>", _soon())
     [message] = await storage.service.get_queue_client("acr-push").peek_messages()
     assert b64decode(message.content, validate=True) == b"\x00\xff<&>"
+    assert message.expires_on
     assert message.expires_on > datetime(9000, 1, 1, tzinfo=UTC)
 
 
-async def test_the_longest_message_is_stored_whole(storage: Any, queues: Queues) -> None:
+async def test_the_longest_message_is_stored_whole(storage: StorageAccount, queues: Queues) -> None:
     longest = b"\xfe" * MAX_MESSAGE_BYTES
     await queues.send("acr-push", longest, _soon())
     assert [m.content for m in await storage.take("acr-push")] == [longest]
@@ -92,9 +101,7 @@ def test_on_another_event_loop_the_clients_are_made_anew(azurite: str) -> None:
 
 
 async def test_storage_that_refuses_connections_is_an_error_before_the_deadline() -> None:
-    queues = Queues(
-        ConnectionString("AcrEventsStorage", processes.connection_string(processes.free_port()))
-    )
+    queues = Queues(ConnectionString("AcrEventsStorage", processes.connection_string(free_port())))
     deadline = _soon(1)
     with pytest.raises(StorageUnavailable, match="acr-push: Storage cannot be reached"):
         await queues.send("acr-push", b"x", deadline)
@@ -103,7 +110,7 @@ async def test_storage_that_refuses_connections_is_an_error_before_the_deadline(
 
 
 async def test_of_storage_that_refuses_and_then_falls_silent_the_refusal_is_told(
-    listen: Any,
+    listen: Listen,
 ) -> None:
     asked = 0
 
@@ -123,7 +130,7 @@ async def test_of_storage_that_refuses_and_then_falls_silent_the_refusal_is_told
 
 
 async def test_another_servers_404_is_not_taken_for_a_queue_that_is_missing(
-    listen: Any,
+    listen: Listen,
 ) -> None:
     async def nothing(_: web.Request) -> web.Response:
         return web.Response(status=404)
@@ -136,7 +143,9 @@ async def test_another_servers_404_is_not_taken_for_a_queue_that_is_missing(
     await queues.close()
 
 
-async def test_a_queue_that_is_missing_is_no_trouble(storage: Any, queues: Queues) -> None:
+async def test_a_queue_that_is_missing_is_no_trouble(
+    storage: StorageAccount, queues: Queues
+) -> None:
     await queues.reach("acr-push", _soon())
     assert await queues.depth("acr-push", _soon()) == Depth(0, None)
 

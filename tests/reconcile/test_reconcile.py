@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,21 +17,14 @@ from azure.data.tables.aio import TableClient, TableServiceClient
 
 from shared.management import ACTION, RecordUnavailable, SameOrigin
 from shared.validation import validator, violations
+from tests.support.deliveries import read_back, recent
+from tests.support.registry import CONTOSO_EVENTS, EVENTS, Reconcile, Registry
+from tests.support.servers import Handler
+from tests.support.storage import StorageAccount
 from tools import processes
+from tools.ports import free_port
 
-Example = Callable[..., dict[str, Any]]
 PROBLEM = '{"type": "https://acr-webhook.example/problems/'
-EVENTS = (
-    "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/images/providers"
-    "/Microsoft.ContainerRegistry/registries/myregistry/webhooks/events"
-)
-OTHER = EVENTS.replace("myregistry", "contoso")
-
-
-async def _ids(storage: Any, queue: str) -> list[str]:
-    if queue not in await storage.queues():
-        return []
-    return [event["id"] for event in await storage.documents(queue)]
 
 
 @pytest.mark.parametrize(
@@ -59,10 +51,10 @@ async def _ids(storage: Any, queue: str) -> list[str]:
     ],
 )
 async def test_what_arrived_is_left_alone_and_what_did_not_is_recovered_once(
-    registry: Any, reconcile: Any, push: Any, storage: Any, read_back: Any,
+    registry: Registry, reconcile: Reconcile, storage: StorageAccount,
     status: str | None, answer: str, name: str,
 ) -> None:  # fmt: skip
-    delivery = push() | {"future": [1, {"x": None}]}
+    delivery = recent() | {"future": [1, {"x": None}]}
     registry[EVENTS].entries = [registry.entry(delivery, status, answer)]
     result = await reconcile()
     assert (result.status, result.counts) == (0, {name: 1}), result.output
@@ -75,18 +67,18 @@ async def test_what_arrived_is_left_alone_and_what_did_not_is_recovered_once(
         assert timedelta(0) <= datetime.now(UTC) - recovered < timedelta(minutes=1)
         again = await reconcile()
         assert (again.status, again.counts) == (0, {"already recovered": 1})
-        assert await _ids(storage, "acr-push") == []
+        assert await storage.ids("acr-push") == []
     assert len(events) == (1 if name == "recovered" else 0)
 
 
 async def test_pings_and_young_entries_wait_and_old_ones_are_left_alone(
-    registry: Any, reconcile: Any, push: Any, storage: Any
+    registry: Registry, reconcile: Reconcile, storage: StorageAccount
 ) -> None:
     registry[EVENTS].entries = [
-        registry.entry(push("ping")),
-        registry.entry(push(age=timedelta(seconds=20))),
-        registry.entry(push(age=timedelta(seconds=-20)), None),
-        registry.entry(push(age=timedelta(days=31))),
+        registry.entry(recent("ping")),
+        registry.entry(recent(age=timedelta(seconds=20))),
+        registry.entry(recent(age=timedelta(seconds=-20)), None),
+        registry.entry(recent(age=timedelta(days=31))),
     ]
     result = await reconcile()
     assert result.status == 0
@@ -96,15 +88,17 @@ async def test_pings_and_young_entries_wait_and_old_ones_are_left_alone(
     assert result.counts == {"pings": 1, "too young": 2, "recovered": 1}
 
 
-async def test_every_page_is_read(registry: Any, reconcile: Any, push: Any, storage: Any) -> None:
-    missed = [push(action) for action in ("push", "delete", "chart_push", "quarantine") * 5]
+async def test_every_page_is_read(
+    registry: Registry, reconcile: Reconcile, storage: StorageAccount
+) -> None:
+    missed = [recent(action) for action in ("push", "delete", "chart_push", "quarantine") * 5]
     record = registry[EVENTS]
     record.page = 3
     record.entries = [registry.entry(delivery, None) for delivery in missed]
     result = await reconcile()
     assert result.counts == {"recovered": 20}
     assert record.asked == 7
-    found = [id_ for queue in await storage.queues() for id_ in await _ids(storage, queue)]
+    found = [id_ for queue in await storage.queues() for id_ in await storage.ids(queue)]
     assert sorted(found) == sorted(delivery["id"] for delivery in missed)
 
 
@@ -121,9 +115,14 @@ async def test_every_page_is_read(registry: Any, reconcile: Any, push: Any, stor
     ],
 )  # fmt: skip
 async def test_charts_get_their_registry_from_the_webhook(
-    registry: Any, reconcile: Any, push: Any, storage: Any, uri: Any, registries: str, source: str
+    registry: Registry,
+    reconcile: Reconcile,
+    storage: StorageAccount,
+    uri: object,
+    registries: str,
+    source: str,
 ) -> None:
-    registry[EVENTS].entries = [registry.entry(push("chart_push"), uri=uri)]
+    registry[EVENTS].entries = [registry.entry(recent("chart_push"), uri=uri)]
     if "=" in registries:
         registries = registries.replace("/SUBSCRIPTIONS", "/subscriptions").replace(
             "/RESOURCEGROUPS", "/resourceGroups"
@@ -137,9 +136,9 @@ async def test_charts_get_their_registry_from_the_webhook(
 
 
 async def test_what_the_road_refuses_is_kept_and_not_kept_again(
-    registry: Any, reconcile: Any, push: Any, storage: Any
+    registry: Registry, reconcile: Reconcile, storage: StorageAccount
 ) -> None:
-    bad = push()
+    bad = recent()
     del bad["target"]["digest"]
     bad["timestamp"] = "yesterday"
     registry[EVENTS].entries = [registry.entry(bad)]
@@ -149,7 +148,7 @@ async def test_what_the_road_refuses_is_kept_and_not_kept_again(
     assert record["reason"] == "invalid-delivery"
     assert json.loads(record["body"]["content"]) == bad
     assert (await reconcile()).counts == {"already recovered": 1}
-    assert await _ids(storage, "acr-rejected") == []
+    assert await storage.ids("acr-rejected") == []
 
 
 @pytest.mark.parametrize(
@@ -174,14 +173,14 @@ async def test_what_the_road_refuses_is_kept_and_not_kept_again(
     ],
 )  # fmt: skip
 async def test_a_malformed_entry_is_kept_without_secrets_and_does_not_stop_the_round(
-    registry: Any, reconcile: Any, push: Any, storage: Any, malformed: Any
+    registry: Registry, reconcile: Reconcile, storage: StorageAccount, malformed: object
 ) -> None:
-    missed = push()
+    missed = recent()
     registry[EVENTS].entries = [malformed, registry.entry(missed)]
     result = await reconcile()
     assert result.status == 0
     assert result.counts == {"rejected now": 1, "recovered": 1}
-    assert await _ids(storage, "acr-push") == [missed["id"]]
+    assert await storage.ids("acr-push") == [missed["id"]]
     [record] = await storage.documents("acr-rejected")
     assert violations(validator("rejected.v1.json"), record) == []
     assert record["reason"] == "invalid-record"
@@ -189,7 +188,7 @@ async def test_a_malformed_entry_is_kept_without_secrets_and_does_not_stop_the_r
     assert (await reconcile()).counts == {"already recovered": 2}
 
 
-def _answers(status: int, headers: dict[str, str] | None = None, body: str = "{}") -> Any:
+def _answers(status: int, headers: dict[str, str] | None = None, body: str = "{}") -> Handler:
     async def answer(_: web.Request) -> web.Response:
         return web.Response(
             status=status, headers=headers, body=body, content_type="application/json"
@@ -219,26 +218,27 @@ async def _never(_: web.Request) -> web.Response:
     ],
 )  # fmt: skip
 async def test_a_webhook_whose_record_cannot_be_had_is_named_and_the_others_go_on(
-    registry: Any, reconcile: Any, push: Any, storage: Any, fails: Any, says: str
+    registry: Registry, reconcile: Reconcile, storage: StorageAccount, fails: Handler, says: str
 ) -> None:
-    registry[OTHER].fails = fails
-    missed = push()
+    registry[CONTOSO_EVENTS].fails = fails
+    missed = recent()
     registry[EVENTS].entries = [registry.entry(missed)]
     result = await reconcile(
-        ACR_WEBHOOKS=f"{OTHER},{EVENTS}", patch="import shared.management as m; m._PATIENCE = 1"
+        ACR_WEBHOOKS=f"{CONTOSO_EVENTS},{EVENTS}",
+        patch="import shared.management as m; m._PATIENCE = 1",
     )
     assert result.status == 1
     assert f"contoso/events: {says}" in result.output
     assert result.counts["recovered"] == 1
-    assert await _ids(storage, "acr-push") == [missed["id"]]
+    assert await storage.ids("acr-push") == [missed["id"]]
 
 
 async def test_what_storage_does_not_take_is_recovered_by_a_later_round(
-    registry: Any, reconcile: Any, push: Any, storage: Any
+    registry: Registry, reconcile: Reconcile, storage: StorageAccount
 ) -> None:
-    missed = [push() for _ in range(100)]
+    missed = [recent() for _ in range(100)]
     registry[EVENTS].entries = [registry.entry(delivery) for delivery in missed]
-    dead = processes.free_port()
+    dead = free_port()
     table = storage.connection.partition("TableEndpoint=")[2]
     nowhere = (
         f"{processes.connection_string(dead).partition('TableEndpoint=')[0]}TableEndpoint={table}"
@@ -250,27 +250,27 @@ async def test_what_storage_does_not_take_is_recovered_by_a_later_round(
     assert "acr_lost_delivery" not in result.output  # the record has them
     result = await reconcile()
     assert (result.status, result.counts) == (0, {"recovered": 100})
-    assert sorted(await _ids(storage, "acr-push")) == sorted(d["id"] for d in missed)
+    assert sorted(await storage.ids("acr-push")) == sorted(d["id"] for d in missed)
 
 
 async def test_a_table_that_cannot_be_used_is_said_and_nothing_is_lost(
-    registry: Any, reconcile: Any, push: Any, storage: Any
+    registry: Registry, reconcile: Reconcile, storage: StorageAccount
 ) -> None:
-    missed = push()
+    missed = recent()
     registry[EVENTS].entries = [registry.entry(missed)]
     queues = storage.connection.partition("TableEndpoint=")[0]
-    dead = f"{queues}TableEndpoint=http://127.0.0.1:{processes.free_port()}/{processes.ACCOUNT};"
+    dead = f"{queues}TableEndpoint=http://127.0.0.1:{free_port()}/{processes.ACCOUNT};"
     result = await reconcile(AcrEventsStorage=dead)
     assert result.status == 1
     assert "the table acrrecovered cannot be used" in result.output
     assert (await reconcile()).counts == {"recovered": 1}
-    assert await _ids(storage, "acr-push") == [missed["id"]]
+    assert await storage.ids("acr-push") == [missed["id"]]
 
 
 async def test_a_dry_run_says_what_was_missed_and_changes_nothing(
-    registry: Any, reconcile: Any, push: Any, storage: Any
+    registry: Registry, reconcile: Reconcile, storage: StorageAccount
 ) -> None:
-    registry[EVENTS].entries = [registry.entry(push()) for _ in range(3)]
+    registry[EVENTS].entries = [registry.entry(recent()) for _ in range(3)]
     result = await reconcile("--dry-run")
     assert (result.status, result.counts) == (1, {"missed": 3})
     assert "Dry run: nothing was changed" in result.output
@@ -282,20 +282,20 @@ async def test_a_dry_run_says_what_was_missed_and_changes_nothing(
 
 
 async def test_since_leaves_earlier_deliveries_alone(
-    registry: Any, reconcile: Any, push: Any
+    registry: Registry, reconcile: Reconcile
 ) -> None:
-    registry[EVENTS].entries = [registry.entry(push(age=timedelta(hours=h))) for h in (1, 3, 5)]
+    registry[EVENTS].entries = [registry.entry(recent(age=timedelta(hours=h))) for h in (1, 3, 5)]
     since = (datetime.now(UTC) - timedelta(hours=2)).strftime("%Y-%m-%dT%H:%M:%S")
     result = await reconcile("--since", since)
     assert result.counts == {"recovered": 1, "too old": 2}
 
 
 async def test_a_webhook_can_be_named_by_hand(
-    registry: Any, reconcile: Any, push: Any, storage: Any
+    registry: Registry, reconcile: Reconcile, storage: StorageAccount
 ) -> None:
-    missed = push("chart_delete")
-    registry[OTHER].entries = [registry.entry(missed, uri="https://app.example")]
-    result = await reconcile("--webhook", OTHER, ACR_WEBHOOKS="")
+    missed = recent("chart_delete")
+    registry[CONTOSO_EVENTS].entries = [registry.entry(missed, uri="https://app.example")]
+    result = await reconcile("--webhook", CONTOSO_EVENTS, ACR_WEBHOOKS="")
     assert result.counts == {"recovered": 1}
     [event] = await storage.documents("acr-chart-delete")
     assert event["acrregistry"] == "contoso.azurecr.io"
@@ -314,7 +314,7 @@ async def test_a_webhook_can_be_named_by_hand(
     ],
 )
 async def test_settings_that_cannot_be_used_are_named(
-    reconcile: Any, arguments: list[str], settings: dict[str, str], says: str
+    reconcile: Reconcile, arguments: list[str], settings: dict[str, str], says: str
 ) -> None:
     result = await reconcile(*arguments, **settings)
     assert result.status == 1
@@ -322,22 +322,22 @@ async def test_settings_that_cannot_be_used_are_named(
 
 
 async def test_two_at_once_do_not_do_the_work_twice(
-    registry: Any, reconcile: Any, push: Any, storage: Any
+    registry: Registry, reconcile: Reconcile, storage: StorageAccount
 ) -> None:
-    missed = [push() for _ in range(300)]
+    missed = [recent() for _ in range(300)]
     registry[EVENTS].entries = [registry.entry(delivery) for delivery in missed]
     results = await asyncio.gather(*(reconcile() for _ in range(3)))
     assert sum(result.counts.get("recovered", 0) for result in results) == 300
     for result in results:
         busy = "another instance is at it" in result.output
         assert result.status == (1 if busy else 0)
-    assert sorted(await _ids(storage, "acr-push")) == sorted(d["id"] for d in missed)
+    assert sorted(await storage.ids("acr-push")) == sorted(d["id"] for d in missed)
 
 
 async def test_what_was_recovered_is_forgotten_when_it_is_old_and_in_no_record_any_more(
-    registry: Any, reconcile: Any, push: Any, storage: Any
+    registry: Registry, reconcile: Reconcile, storage: StorageAccount
 ) -> None:
-    missed = [push() for _ in range(3)]
+    missed = [recent() for _ in range(3)]
     malformed = {"id": "x", "eventRequestMessage": None}
     registry[EVENTS].entries = [malformed, *(registry.entry(each) for each in missed)]
     await reconcile()
@@ -346,7 +346,7 @@ async def test_what_was_recovered_is_forgotten_when_it_is_old_and_in_no_record_a
             row["at"] = datetime.now(UTC) - timedelta(days=31)
             await table.update_entity(row)
         # Two are not listed any more. What is, comes again neither now nor later.
-        registry[EVENTS].entries = [malformed, registry.entry(missed[0]), registry.entry(push())]
+        registry[EVENTS].entries = [malformed, registry.entry(missed[0]), registry.entry(recent())]
         since = (datetime.now(UTC) - timedelta(minutes=90)).strftime("%Y-%m-%dT%H:%M:%S")
         result = await reconcile("--since", since)
         assert result.counts == {"already recovered": 2, "recovered": 1}
@@ -355,9 +355,9 @@ async def test_what_was_recovered_is_forgotten_when_it_is_old_and_in_no_record_a
 
 
 async def test_a_delivery_recorded_as_text_is_read_too(
-    registry: Any, reconcile: Any, push: Any, storage: Any
+    registry: Registry, reconcile: Reconcile, storage: StorageAccount
 ) -> None:
-    missed = push()
+    missed = recent()
     registry[EVENTS].entries = [registry.entry(json.dumps(missed))]
     assert (await reconcile()).counts == {"recovered": 1}
     [event] = await storage.documents("acr-push")
@@ -365,9 +365,9 @@ async def test_a_delivery_recorded_as_text_is_read_too(
 
 
 async def test_entries_of_one_id_do_not_hide_each_other(
-    registry: Any, reconcile: Any, push: Any, storage: Any
+    registry: Registry, reconcile: Reconcile, storage: StorageAccount
 ) -> None:
-    missed = push()
+    missed = recent()
     registry[EVENTS].entries = [
         registry.entry(missed),
         {"id": missed["id"], "eventRequestMessage": None},
@@ -375,24 +375,24 @@ async def test_entries_of_one_id_do_not_hide_each_other(
     ]
     result = await reconcile()
     assert result.counts == {"recovered": 1, "rejected now": 1, "listed twice": 1}
-    assert await _ids(storage, "acr-push") == [missed["id"]]
+    assert await storage.ids("acr-push") == [missed["id"]]
 
 
 @pytest.mark.parametrize("status", [1e999, float("nan"), [], {"a": 1}, -1, "²"])
 async def test_an_odd_status_is_no_answer(
-    registry: Any, reconcile: Any, push: Any, storage: Any, status: Any
+    registry: Registry, reconcile: Reconcile, storage: StorageAccount, status: object
 ) -> None:
-    entry = registry.entry(push())
+    entry = registry.entry(recent())
     entry["eventResponseMessage"]["statusCode"] = status
     registry[EVENTS].entries = [entry]
     assert (await reconcile()).counts == {"recovered": 1}
 
 
 async def test_a_queue_that_fails_does_not_keep_events_for_others_waiting(
-    registry: Any, reconcile: Any, push: Any, storage: Any
+    registry: Registry, reconcile: Reconcile, storage: StorageAccount
 ) -> None:
-    behind = push("delete")
-    entries = [registry.entry(push()) for _ in range(200)]
+    behind = recent("delete")
+    entries = [registry.entry(recent()) for _ in range(200)]
     registry[EVENTS].entries = [*entries, registry.entry(behind)]
     patch = (
         "from shared.queues import Queues, StorageUnavailable\n"
@@ -405,7 +405,7 @@ async def test_a_queue_that_fails_does_not_keep_events_for_others_waiting(
     )
     result = await reconcile(patch=patch)
     assert (result.status, result.counts) == (1, {"not stored": 200, "recovered": 1})
-    assert await _ids(storage, "acr-delete") == [behind["id"]]
+    assert await storage.ids("acr-delete") == [behind["id"]]
 
 
 @pytest.mark.parametrize(
@@ -430,9 +430,9 @@ def test_a_next_page_is_asked_for_where_it_is_on_the_same_server_however_that_is
 
 
 async def test_a_next_page_on_another_server_is_not_asked_for(
-    registry: Any, reconcile: Any, push: Any, storage: Any
+    registry: Registry, reconcile: Reconcile, storage: StorageAccount
 ) -> None:
-    missed = push()
+    missed = recent()
 
     async def elsewhere(_: web.Request) -> web.Response:
         link = f"https://localhost:{registry.port}{EVENTS}/listEvents"
@@ -443,13 +443,13 @@ async def test_a_next_page_on_another_server_is_not_asked_for(
     assert result.status == 1
     assert "its next page is said to be on another server: not asked" in result.output
     assert registry[EVENTS].asked == 1
-    assert await _ids(storage, "acr-push") == [missed["id"]]
+    assert await storage.ids("acr-push") == [missed["id"]]
 
 
 async def test_an_event_that_could_not_be_noted_is_said_and_may_come_twice(
-    registry: Any, reconcile: Any, push: Any, storage: Any
+    registry: Registry, reconcile: Reconcile, storage: StorageAccount
 ) -> None:
-    missed = push()
+    missed = recent()
     registry[EVENTS].entries = [registry.entry(missed)]
     patch = (
         "from shared.recoveries import Recoveries, TableUnavailable\n"
@@ -460,13 +460,13 @@ async def test_an_event_that_could_not_be_noted_is_said_and_may_come_twice(
     assert (result.status, result.counts) == (1, {"recovered": 1})
     assert "the table is away" in result.output
     assert (await reconcile()).counts == {"recovered": 1}
-    assert await _ids(storage, "acr-push") == [missed["id"]] * 2
+    assert await storage.ids("acr-push") == [missed["id"]] * 2
 
 
 async def test_a_round_that_lasts_too_long_ends_and_says_so(
-    registry: Any, reconcile: Any, push: Any, storage: Any
+    registry: Registry, reconcile: Reconcile, storage: StorageAccount
 ) -> None:
-    registry[EVENTS].entries = [registry.entry(push()) for _ in range(3)]
+    registry[EVENTS].entries = [registry.entry(recent()) for _ in range(3)]
     patch = (
         "from shared.reconciliation import Reconciliation\n"
         "init = Reconciliation.__init__\n"
@@ -479,11 +479,11 @@ async def test_a_round_that_lasts_too_long_ends_and_says_so(
 
 
 async def test_events_that_fail_do_not_keep_those_behind_them_waiting(
-    registry: Any, reconcile: Any, push: Any, storage: Any
+    registry: Registry, reconcile: Reconcile, storage: StorageAccount
 ) -> None:
 
-    entries = [registry.entry(push()) for _ in range(20)]
-    behind = push("delete")
+    entries = [registry.entry(recent()) for _ in range(20)]
+    behind = recent("delete")
     registry[EVENTS].entries = [*entries, registry.entry(behind)]
     patch = (
         "from shared.ingest import Ingest\n"
@@ -496,16 +496,16 @@ async def test_events_that_fail_do_not_keep_those_behind_them_waiting(
     result = await reconcile(patch=patch)
     assert (result.status, result.counts) == (1, {"failed": 20, "recovered": 1})
     assert "secret" not in result.output
-    assert await _ids(storage, "acr-delete") == [behind["id"]]
+    assert await storage.ids("acr-delete") == [behind["id"]]
     assert (await reconcile()).counts == {"recovered": 20, "already recovered": 1}
 
 
 async def test_stopped_in_the_middle_it_says_what_was_done(
-    registry: Any, push: Any, storage: Any
+    registry: Registry, storage: StorageAccount
 ) -> None:
     record = registry[EVENTS]
     record.page = 5
-    record.entries = [registry.entry(push()) for _ in range(6)]
+    record.entries = [registry.entry(recent()) for _ in range(6)]
     asked = asyncio.Event()
     whole = registry.list_events
 

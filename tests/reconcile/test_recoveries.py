@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Any
 
 import pytest
 from aiohttp import web
@@ -14,7 +13,10 @@ from shared.recoveries import Lease, Recoveries, TableUnavailable, Taken, row
 from shared.registries import AllowList
 from shared.transport import session
 from shared.webhooks import Webhook
+from tests.support.registry import PutInFront, Registry
+from tests.support.servers import Served
 from tools import processes
+from tools.ports import free_port
 
 ID = (
     "/subscriptions/0/resourceGroups/images/providers/Microsoft.ContainerRegistry"
@@ -26,7 +28,7 @@ NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
 
 @pytest.fixture
-async def recoveries(registry: Any, azurite: str) -> AsyncIterator[Recoveries]:
+async def recoveries(registry: Registry, azurite: str) -> AsyncIterator[Recoveries]:
     """Those of one instance."""
     async with session() as shared:
         yield Recoveries(ConnectionString("AcrEventsStorage", azurite), shared, hold=HOLD)
@@ -51,16 +53,17 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
 
 
 @pytest.fixture
-async def on_the_table(registry: Any, guarded: Any) -> AsyncIterator[tuple[Recoveries, list[str]]]:
+async def on_the_table(
+    registry: Registry, guarded: PutInFront
+) -> AsyncIterator[tuple[Recoveries, list[str]]]:
     """Those of an app that may use the table and no more, and what it asked for all the same."""
     refused: list[str] = []
 
-    async def guard(request: web.Request, served: Any) -> web.Response:
+    async def guard(request: web.Request, served: Served) -> web.Response:
         if request.method == "POST" and request.path.endswith("/Tables"):
             refused.append(request.path)
             return web.json_response({"odata.error": {"code": "AuthorizationFailure"}}, status=403)
-        answer: web.Response = await served()
-        return answer
+        return await served()
 
     async with session() as shared:
         connection = ConnectionString("AcrEventsStorage", await guarded(guard))
@@ -170,7 +173,7 @@ async def test_of_many_who_take_over_at_once_one_does(
 
 
 async def test_a_table_that_cannot_be_reached_or_read_is_said_plainly() -> None:
-    nobody = processes.connection_string(processes.free_port())
+    nobody = processes.connection_string(free_port())
     wrong = nobody.replace(processes.KEY, "bm90LXRoZS1rZXk=")
     async with session() as shared:
         for text in (nobody, wrong):

@@ -5,18 +5,19 @@ import json
 import os
 import subprocess
 import sys
+from asyncio.subprocess import Process
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
 
+from tests.support.deliveries import recent
+from tests.support.registry import EVENTS, PutInFront, Reconcile, Registry
+from tests.support.servers import Served
+from tests.support.storage import StorageAccount
 from tools import processes
+from tools.ports import free_port
 
-EVENTS = (
-    "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/images/providers"
-    "/Microsoft.ContainerRegistry/registries/myregistry/webhooks/events"
-)
 # The request to storage at which a round is killed: an even one before it reaches storage, an odd
 # one after it was served and before the answer. All of them are not enough for the whole work.
 POINTS = [1, 2, 3, 4, 5, 8, 11, 14, 21, 34, 55, 88, 121, 150]
@@ -27,20 +28,20 @@ QUICK = (
 )
 
 
-async def _events(storage: Any) -> list[dict[str, Any]]:
+async def _events(storage: StorageAccount) -> list[dict[str, Any]]:
     queues = [name for name in await storage.queues() if name != "acr-rejected"]
     return [event for name in queues for event in await storage.documents(name)]
 
 
 async def test_what_came_while_the_app_was_down_lies_on_its_queue_once_after_the_next_round(
-    registry: Any, push: Callable[..., dict[str, Any]], storage: Any
+    registry: Registry, storage: StorageAccount
 ) -> None:
-    port = processes.free_port()
+    port = free_port()
     actions = ("push", "delete", "chart_push", "chart_delete", "quarantine")
     arrive, miss, refused = (
-        [push(action) for action in actions * 2],
-        [push(action) for action in actions * 4],
-        {**push(), "action": "pull"},
+        [recent(action) for action in actions * 2],
+        [recent(action) for action in actions * 4],
+        {**recent(), "action": "pull"},
     )
     with await asyncio.to_thread(_Served, port, registry.settings) as url:
         for delivery in (*arrive, refused):
@@ -85,24 +86,28 @@ class _Served:
 
 
 async def test_a_round_killed_at_many_points_loses_nothing(
-    registry: Any, reconcile: Any, push: Callable[..., dict[str, Any]], storage: Any,
-    guarded: Any,
+    registry: Registry, reconcile: Reconcile, storage: StorageAccount,
+    guarded: PutInFront,
 ) -> None:  # fmt: skip
-    missed = [push() for _ in range(400)]
+    missed = [recent() for _ in range(400)]
     registry[EVENTS].entries = [registry.entry(delivery, None) for delivery in missed]
     requests = point = 0
-    process: Any = None
+    process: Process | None = None
 
-    async def guard(_: web.Request, served: Any) -> web.Response:
+    def stop() -> None:
+        assert process
+        process.kill()
+
+    async def guard(_: web.Request, served: Served) -> web.Response:
         nonlocal requests
         requests += 1
         ends = requests == point
         if ends and point % 2 == 0:
-            process.kill()
+            stop()
             return web.Response(status=500)
-        answer: web.Response = await served()
+        answer = await served()
         if ends:
-            process.kill()
+            stop()
         return answer
 
     settings = {**os.environ, **registry.settings, "AcrEventsStorage": await guarded(guard)}
@@ -125,7 +130,7 @@ async def test_a_round_killed_at_many_points_loses_nothing(
 
 
 async def test_10_000_entries_that_arrived_take_bounded_memory_and_no_call_to_storage(
-    registry: Any, reconcile: Any, push: Callable[..., dict[str, Any]]
+    registry: Registry, reconcile: Reconcile
 ) -> None:
     calls = 0
 
@@ -149,7 +154,7 @@ async def test_10_000_entries_that_arrived_take_bounded_memory_and_no_call_to_st
         "atexit.register(told)"
     )
     peaks = []
-    example = json.dumps(push())
+    example = json.dumps(recent())
     for many in (1_000, 10_000):
         registry[EVENTS].entries = [
             registry.entry({**json.loads(example), "id": str(number)}, "202")
@@ -165,12 +170,12 @@ async def test_10_000_entries_that_arrived_take_bounded_memory_and_no_call_to_st
 
 
 async def test_a_fault_that_is_recorded_as_503_is_recovered_when_storage_is_back(
-    registry: Any, reconcile: Any, push: Callable[..., dict[str, Any]], storage: Any
+    registry: Registry, reconcile: Reconcile, storage: StorageAccount
 ) -> None:
-    nobody = processes.connection_string(processes.free_port())
+    nobody = processes.connection_string(free_port())
     settings = {**registry.settings, "AcrEventsStorage": nobody, "ACR_BUDGET_SECONDS": "0.5"}
-    missed = [push() for _ in range(3)]
-    with await asyncio.to_thread(_Served, processes.free_port(), settings) as url:
+    missed = [recent() for _ in range(3)]
+    with await asyncio.to_thread(_Served, free_port(), settings) as url:
         for delivery in missed:
             await registry.deliver(url, delivery, EVENTS)
     statuses = {e["eventResponseMessage"]["statusCode"] for e in registry[EVENTS].entries}

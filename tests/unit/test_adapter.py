@@ -3,10 +3,8 @@
 import importlib
 import json
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from types import ModuleType, SimpleNamespace
-from typing import Any
 
 import azure.functions as func
 import pytest
@@ -14,6 +12,7 @@ import pytest
 from shared.answers import Answer
 from shared.app import ingest
 from shared.ingest import Delivery
+from tests.support.deliveries import example
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -62,7 +61,7 @@ async def test_a_request_becomes_a_delivery_and_its_answer_the_response(
 
 
 async def test_a_request_without_parameter_and_trace_is_a_delivery_without(
-    webhook: ModuleType, example: Callable[..., dict[str, Any]]
+    webhook: ModuleType,
 ) -> None:
     response = await _post(webhook, json.dumps(example("ping")).encode(), {}, {})
     assert response.status_code == 200

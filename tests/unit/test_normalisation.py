@@ -1,5 +1,4 @@
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,8 @@ from shared.actions import actions, event_actions
 from shared.normalisation import to_event
 from shared.registries import Registry
 from shared.validation import schema, validator, violations
+from tests.support.deliveries import example, read_back
 
-Example = Callable[..., dict[str, Any]]
 REGISTRY = Registry("myregistry.azurecr.io")
 EVENT = validator("event.v1.json")
 
@@ -22,7 +21,7 @@ def _event(delivery: dict[str, Any], registry: Registry | None = REGISTRY) -> di
     return event
 
 
-def test_a_push_is_the_event_that_event_grid_sends(example: Example) -> None:
+def test_a_push_is_the_event_that_event_grid_sends() -> None:
     delivery = example("push")
     resource_id = (
         "/subscriptions/0/resourceGroups/g/providers/Microsoft.ContainerRegistry/registries/my"
@@ -59,7 +58,7 @@ def test_a_push_is_the_event_that_event_grid_sends(example: Example) -> None:
     ],
 )  # fmt: skip
 def test_type_and_subject_are_those_of_event_grid(
-    example: Example, action: str, changes: dict[str, Any], type_: str, subject: str
+    action: str, changes: dict[str, Any], type_: str, subject: str
 ) -> None:
     event = _event(example(action, **changes))
     assert event["type"] == f"Microsoft.ContainerRegistry.{type_}"
@@ -67,23 +66,23 @@ def test_type_and_subject_are_those_of_event_grid(
 
 
 @pytest.mark.parametrize("action", event_actions())
-def test_data_is_the_delivery_itself(example: Example, action: str) -> None:
+def test_data_is_the_delivery_itself(action: str) -> None:
     assert _event(example(action, future=[1, None]))["data"] == example(action, future=[1, None])
 
 
 @pytest.mark.parametrize("action", event_actions())
-def test_a_registry_that_nobody_names_is_said_to_be_unknown(example: Example, action: str) -> None:
+def test_a_registry_that_nobody_names_is_said_to_be_unknown(action: str) -> None:
     event = _event(example(action), None)
     assert event["source"] == "https://unknown.invalid"
     assert "acrregistry" not in event
     assert "acrreference" not in event
 
 
-def test_without_a_resource_id_the_source_is_the_login_server(example: Example) -> None:
+def test_without_a_resource_id_the_source_is_the_login_server() -> None:
     assert _event(example("delete"))["source"] == "https://myregistry.azurecr.io"
 
 
-def test_a_deletion_without_digest_has_no_reference(example: Example) -> None:
+def test_a_deletion_without_digest_has_no_reference() -> None:
     event = _event(example("delete", target__digest=...))
     assert "acrreference" not in event
     assert event["acrregistry"] == "myregistry.azurecr.io"
@@ -92,14 +91,14 @@ def test_a_deletion_without_digest_has_no_reference(example: Example) -> None:
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
-def test_the_trace_of_the_request_goes_on(example: Example) -> None:
+def test_the_trace_of_the_request_goes_on() -> None:
     event = to_event(example("push"), actions()["push"], REGISTRY, TRACE)
     assert event["traceparent"] == TRACE
     assert violations(EVENT, event) == []
 
 
 @pytest.mark.parametrize("trace", [None, "", "x", TRACE + "\n", TRACE.upper(), TRACE[:-1]])
-def test_a_trace_that_is_none_is_left_out(example: Example, trace: str | None) -> None:
+def test_a_trace_that_is_none_is_left_out(trace: str | None) -> None:
     assert "traceparent" not in to_event(example("push"), actions()["push"], REGISTRY, trace)
 
 
@@ -116,10 +115,8 @@ def test_a_released_schema_is_still_where_it_was_and_refuses_what_is_no_event() 
 @pytest.mark.parametrize("action", event_actions())
 @pytest.mark.parametrize("registry", [REGISTRY, None])
 def test_azure_and_cloudevents_readers_read_the_event_back(
-    example: Example,
     action: str,
     registry: Registry | None,
-    read_back: Callable[[dict[str, Any]], None],
 ) -> None:
     read_back(to_event(example(action), actions()[action], registry, TRACE))
 
@@ -144,9 +141,7 @@ def test_azure_and_cloudevents_readers_read_the_event_back(
         {"extension": {}},
     ],
 )
-def test_the_event_schema_refuses_what_we_must_not_emit(
-    example: Example, change: dict[str, Any]
-) -> None:
+def test_the_event_schema_refuses_what_we_must_not_emit(change: dict[str, Any]) -> None:
     assert violations(EVENT, _event(example("push")) | change)
 
 

@@ -19,7 +19,7 @@ ID = (
 )
 
 
-def _entry(delivery: Any = None, **response: Any) -> dict[str, Any]:
+def _entry(delivery: object = None, **response: object) -> dict[str, Any]:
     delivery = delivery or {"id": "a", "timestamp": "2026-11-21T11:00:00.123456789Z"}
     return {
         "id": "entry",
@@ -58,7 +58,7 @@ def test_what_the_app_could_not_store_is_missed(kind: Kind) -> None:
         (None, Verdict.MISSED),
     ],
 )
-def test_age_decides_what_waits_and_what_is_left_alone(timestamp: Any, verdict: Verdict) -> None:
+def test_age_decides_what_waits_and_what_is_left_alone(timestamp: object, verdict: Verdict) -> None:
     assert read(_entry({"id": "a", "timestamp": timestamp}), WINDOW).verdict is verdict
 
 
@@ -80,7 +80,7 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_no_entry_makes_reading_fail_and_each_can_be_told_from_others(entry: Any) -> None:
+def test_no_entry_makes_reading_fail_and_each_can_be_told_from_others(entry: object) -> None:
     found = read(entry, WINDOW)
     assert found == read(json.loads(json.dumps(entry)), WINDOW) or entry != entry
     assert found.id

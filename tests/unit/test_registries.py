@@ -1,6 +1,3 @@
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 
 from shared.actions import actions
@@ -8,6 +5,7 @@ from shared.normalisation import to_event
 from shared.problems import Kind, Problem
 from shared.registries import AllowList, Registry
 from shared.validation import validator, violations
+from tests.support.deliveries import example
 
 RESOURCE = (
     "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/images"
@@ -20,9 +18,7 @@ def test_without_a_list_every_registry_may_deliver() -> None:
 
 
 @pytest.mark.parametrize("resource_id", [RESOURCE, RESOURCE.lower()])
-def test_a_resource_id_is_a_source_that_the_event_schema_allows(
-    example: Callable[..., dict[str, Any]], resource_id: str
-) -> None:
+def test_a_resource_id_is_a_source_that_the_event_schema_allows(resource_id: str) -> None:
     allowed = AllowList.parse(f"contoso.azurecr.io={resource_id}")
     registry = allowed.registry("contoso.azurecr.io", None)
     event = to_event(example("delete"), actions()["delete"], registry)

@@ -108,7 +108,7 @@ def test_the_body_is_kept_before_violations_and_parameters() -> None:
 
 def test_a_huge_body_is_not_gone_through_as_others_wait_meanwhile() -> None:
     class Huge(bytes):
-        def decode(self, *_: Any) -> str:
+        def decode(self, *_: object) -> str:
             raise AssertionError("decoded")
 
     assert _record(Huge(b"a" * LIMIT))["body"]["truncated"] is True

@@ -1,5 +1,4 @@
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from shared.actions import actions
 from shared.normalisation import to_event
 from shared.problems import Problem
 from shared.validation import SCHEMAS, DeliveryValidator, schema, validator, violations
+from tests.support.deliveries import example
 
 FILES = sorted(SCHEMAS.rglob("*.json"))
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -57,9 +57,7 @@ def _leaves(schema: dict[str, Any], place: str = "") -> dict[str, dict[str, Any]
     return found
 
 
-def test_every_known_field_has_a_type_that_is_checked(
-    example: Callable[..., dict[str, Any]],
-) -> None:
+def test_every_known_field_has_a_type_that_is_checked() -> None:
     check = DeliveryValidator(actions())
     fields = _leaves(schema("common/delivery.json"))
     assert len(fields) >= 19
@@ -79,9 +77,7 @@ def test_every_known_field_has_a_type_that_is_checked(
 
 
 @pytest.mark.parametrize("action", [name for name, action in actions().items() if action.type])
-def test_what_an_action_requires_is_enough_for_its_subject(
-    example: Callable[..., dict[str, Any]], action: str
-) -> None:
+def test_what_an_action_requires_is_enough_for_its_subject(action: str) -> None:
     document = schema(f"deliveries/{action}.json")
     required = document["properties"]["target"]["required"]
     target = {name: example(action)["target"][name] for name in required}
@@ -106,9 +102,7 @@ def test_what_an_action_requires_is_enough_for_its_subject(
         ("ping", ""),
     ],
 )
-def test_what_an_action_requires_and_nothing_else(
-    example: Callable[..., dict[str, Any]], action: str, required: str
-) -> None:
+def test_what_an_action_requires_and_nothing_else(action: str, required: str) -> None:
     def members(part: dict[str, Any], prefix: str = "") -> list[str]:
         names = []
         for name, value in part.items():

@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -6,9 +5,9 @@ import pytest
 from shared.actions import actions
 from shared.problems import Kind, Problem
 from shared.validation import DeliveryValidator, validator, violations
+from tests.support.deliveries import example
 
 CHECK = DeliveryValidator(actions())
-Example = Callable[..., dict[str, Any]]
 
 
 def _pointers(delivery: dict[str, Any]) -> list[str]:
@@ -21,12 +20,12 @@ def _pointers(delivery: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.parametrize("number", [0, 524, 2**31, 2**63 - 1])
-def test_sizes_go_to_64_bits(example: Example, number: int) -> None:
+def test_sizes_go_to_64_bits(number: int) -> None:
     assert _pointers(example("push", target__size=number, target__length=number)) == []
 
 
 @pytest.mark.parametrize("size", [2**63, -(2**63) - 1, 0.5, "524", True, [524], {"n": 1}])
-def test_a_size_that_is_no_64_bit_integer_is_a_violation(example: Example, size: Any) -> None:
+def test_a_size_that_is_no_64_bit_integer_is_a_violation(size: object) -> None:
     assert _pointers(example("push", target__size=size)) == ["/target/size"]
 
 
@@ -34,14 +33,12 @@ def test_a_size_that_is_no_64_bit_integer_is_a_violation(example: Example, size:
     "timestamp",
     ["yesterday", "2019-02-30T00:00:00Z", "2019-03-05T23:45:31Z\n", 1551829531, ["x"], {"a": 1}],
 )
-def test_a_timestamp_is_really_checked(example: Example, timestamp: Any) -> None:
+def test_a_timestamp_is_really_checked(timestamp: object) -> None:
     assert _pointers(example("push", timestamp=timestamp)) == ["/timestamp"]
 
 
 @pytest.mark.parametrize("fraction", ["", ".1", ".1234567", ".123456789", "." + "9" * 40])
-def test_a_timestamp_may_have_any_number_of_fraction_digits(
-    example: Example, fraction: str
-) -> None:
+def test_a_timestamp_may_have_any_number_of_fraction_digits(fraction: str) -> None:
     assert _pointers(example("push", timestamp=f"2019-03-05T23:45:31{fraction}Z")) == []
 
 
@@ -56,14 +53,14 @@ def test_a_timestamp_may_have_any_number_of_fraction_digits(
         "sha256+b64u:LCa0a2j_xo_5m0U8HTBBNBNCLXBkg7-g-YpeiGJm564",
     ],
 )
-def test_a_digest_follows_the_oci_grammar(example: Example, digest: str) -> None:
+def test_a_digest_follows_the_oci_grammar(digest: str) -> None:
     assert _pointers(example("push", target__digest=digest)) == []
 
 
 @pytest.mark.parametrize(
     "digest", ["latest", "sha256", "sha256:", ":ab", "SHA256:ab", "sha256:a b", "sha256:ab\n", 7]
 )
-def test_what_the_oci_grammar_does_not_allow_is_no_digest(example: Example, digest: Any) -> None:
+def test_what_the_oci_grammar_does_not_allow_is_no_digest(digest: object) -> None:
     assert _pointers(example("push", target__digest=digest)) == ["/target/digest"]
 
 
@@ -72,7 +69,7 @@ def test_what_the_oci_grammar_does_not_allow_is_no_digest(example: Example, dige
     ["myregistry.azurecr.io", "MyRegistry.AzureCR.io", "a", "r.azurecr.io:443", "10.0.0.1",
      "a" * 63 + ".io", ".".join(["a" * 49] * 5)],
 )  # fmt: skip
-def test_a_host_is_a_host_name(example: Example, host: str) -> None:
+def test_a_host_is_a_host_name(host: str) -> None:
     assert _pointers(example("push", request__host=host)) == []
 
 
@@ -82,14 +79,12 @@ def test_a_host_is_a_host_name(example: Example, host: str) -> None:
      "a.io/x", "https://a.io", "a b", "a.io\n", "a.io:", "a.io:x", "é.io", "a" * 64 + ".io",
      ".".join(["a" * 50] * 5), "٣.io", 7, ["a.io"]],
 )  # fmt: skip
-def test_what_is_no_host_name_is_a_violation(example: Example, host: Any) -> None:
+def test_what_is_no_host_name_is_a_violation(host: object) -> None:
     assert _pointers(example("push", request__host=host)) == ["/request/host"]
 
 
 @pytest.mark.parametrize(("length", "passes"), [(1, True), (255, True), (256, False)])
-def test_a_repository_has_at_most_255_characters(
-    example: Example, length: int, passes: bool
-) -> None:
+def test_a_repository_has_at_most_255_characters(length: int, passes: bool) -> None:
     expected = [] if passes else ["/target/repository"]
     assert _pointers(example("push", target__repository="r" * length)) == expected
 
@@ -97,23 +92,23 @@ def test_a_repository_has_at_most_255_characters(
 @pytest.mark.parametrize("character", ["\x00", "\n", "\x1f", "\x7f", "\x85", "\ufffe", "\ufdd0"])
 @pytest.mark.parametrize("member", ["id", "target__repository", "target__tag"])
 def test_what_becomes_an_attribute_has_no_character_that_cloudevents_forbids(
-    example: Example, member: str, character: str
+    member: str, character: str
 ) -> None:
     for text in (f"a{character}b", character, f"a{character}"):
         pointer = "/" + member.replace("__", "/")
         assert _pointers(example("push", **{member: text})) == [pointer]
 
 
-def test_names_beyond_ascii_pass(example: Example) -> None:
+def test_names_beyond_ascii_pass() -> None:
     assert _pointers(example("push", target__repository="équipe/😀", target__tag="v1 β")) == []
 
 
-def test_unknown_fields_are_carried_along_untouched(example: Example) -> None:
+def test_unknown_fields_are_carried_along_untouched() -> None:
     delivery = example("push", future={"a": [1, None, {}]}, target__layers=None, empty="")
     assert CHECK.validate(delivery) == delivery
 
 
-def test_null_and_empty_fields_that_are_known_are_removed(example: Example) -> None:
+def test_null_and_empty_fields_that_are_known_are_removed() -> None:
     noisy = example(
         "push",
         target__tag=None,
@@ -126,17 +121,17 @@ def test_null_and_empty_fields_that_are_known_are_removed(example: Example) -> N
     assert CHECK.validate(noisy) == example("push", target__tag=...)
 
 
-def test_a_zero_is_not_empty(example: Example) -> None:
+def test_a_zero_is_not_empty() -> None:
     assert CHECK.validate(example("push", target__size=0))["target"]["size"] == 0
 
 
-def test_validating_leaves_the_document_as_it_was(example: Example) -> None:
+def test_validating_leaves_the_document_as_it_was() -> None:
     delivery = example("push", target__tag=None)
     CHECK.validate(delivery)
     assert delivery == example("push", target__tag=None)
 
 
-def test_all_violations_are_reported_each_once_and_with_its_place(example: Example) -> None:
+def test_all_violations_are_reported_each_once_and_with_its_place() -> None:
     delivery = example(
         "push", id=7, timestamp="x", target__digest="x", target__size="x", request__host="x y",
         request__method=1, actor=["x"],
@@ -153,14 +148,12 @@ def test_all_violations_are_reported_each_once_and_with_its_place(example: Examp
 
 
 @pytest.mark.parametrize("target", [[], "x", 7, True, ["x"]])
-def test_a_target_that_is_no_object_is_one_violation(example: Example, target: Any) -> None:
+def test_a_target_that_is_no_object_is_one_violation(target: object) -> None:
     assert _pointers(example("push", target=target)) == ["/target"]
 
 
 @pytest.mark.parametrize("action", ["pull", "PUSH", "push ", "__class__", "x" * 10_000])
-def test_an_unknown_action_is_a_422_that_says_which_are_known(
-    example: Example, action: str
-) -> None:
+def test_an_unknown_action_is_a_422_that_says_which_are_known(action: str) -> None:
     with pytest.raises(Problem) as caught:
         CHECK.validate(example("push", action=action, timestamp="x"))
     assert caught.value.kind is Kind.UNKNOWN_ACTION
@@ -170,14 +163,14 @@ def test_an_unknown_action_is_a_422_that_says_which_are_known(
 
 
 @pytest.mark.parametrize("action", [7, ["push"], {"push": 1}, True])
-def test_an_action_that_is_no_text_is_a_violation(example: Example, action: Any) -> None:
+def test_an_action_that_is_no_text_is_a_violation(action: object) -> None:
     with pytest.raises(Problem) as caught:
         CHECK.validate(example("push", action=action))
     assert caught.value.kind is Kind.UNKNOWN_ACTION
     assert {v.pointer for v in caught.value.violations} == {"/action"}
 
 
-def test_a_delivery_without_action_is_told_so(example: Example) -> None:
+def test_a_delivery_without_action_is_told_so() -> None:
     assert _pointers(example("push", action=...)) == ["/action"]
 
 

@@ -12,7 +12,6 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-import pytest
 import tree_sitter_bicep
 from tree_sitter import Language, Node, Parser
 
@@ -344,21 +343,15 @@ REGISTRY = (
 )
 
 
-@pytest.fixture
-def registry_id() -> str:
-    """The registry that is deployed for."""
-    return REGISTRY
+def deploy(**parameters: object) -> Deployment:
+    """What infra/main.bicep would deploy, with `parameters`, for REGISTRY."""
+    return deploy_from(INFRA, **parameters)
 
 
-@pytest.fixture
-def deploy() -> Callable[..., Deployment]:
-    """Evaluates the main template, in `folder`, with parameters, on the registry contoso."""
-
-    def run(folder: Path = INFRA, **parameters: Any) -> Deployment:
-        whole = Deployment()
-        given = {"environmentName": "try", "location": "westeurope", "registryId": REGISTRY}
-        template = _Template(folder / "main.bicep", given | parameters, "subscription", whole)
-        whole.outputs = template.run()
-        return whole
-
-    return run
+def deploy_from(folder: Path, **parameters: object) -> Deployment:
+    """As `deploy`, with the templates in `folder`."""
+    whole = Deployment()
+    given = {"environmentName": "try", "location": "westeurope", "registryId": REGISTRY}
+    template = _Template(folder / "main.bicep", given | parameters, "subscription", whole)
+    whole.outputs = template.run()
+    return whole

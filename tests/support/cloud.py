@@ -1,0 +1,68 @@
+"""What Azure puts around the app: tokens for its identity, and roles."""
+
+import time
+from dataclasses import dataclass, field
+
+import jwt
+from aiohttp import web
+
+from tests.support.servers import forward
+
+CLIENT_ID = "8a0b1c2d-0000-0000-0000-000000000000"
+HEADER = "the-platform-s-own"
+ALL = frozenset({"send", "create", "read"})
+SENDER = frozenset({"send"})
+_DENIED = b"<Error><Code>AuthorizationPermissionMismatch</Code><Message>No.</Message></Error>"
+
+
+@dataclass
+class Cloud:
+    """What Azure puts around the app: tokens for its identity, and roles that are looked at.
+
+    The roles stand in front of Azurite, which knows none.
+    """
+
+    azurite: int
+    roles: frozenset[str] = ALL
+    has_identity: bool = True
+    busy: int = 0  # so many queues are not created, as storage is busy
+    calls: list[tuple[str, str]] = field(default_factory=list)  # what was asked of Storage
+    tokens: list[str] = field(default_factory=list)  # for whom a token was asked
+    settings: dict[str, str] = field(default_factory=dict)
+
+    async def token(self, request: web.Request) -> web.Response:
+        """As App Service gives them to an app."""
+        assert request.headers["X-IDENTITY-HEADER"] == HEADER
+        assert request.query["resource"] == "https://storage.azure.com"
+        self.tokens.append(request.query.get("client_id", ""))
+        if not self.has_identity:
+            return web.json_response({"message": "No identity is assigned."}, status=400)
+        now = int(time.time())
+        claims = {
+            "aud": "https://storage.azure.com",
+            "iss": "https://sts.windows.net/00000000-0000-0000-0000-000000000000/",
+            "iat": now,
+            "nbf": now,
+            "exp": now + 3600,
+        }
+        token = jwt.encode(claims, "x" * 32, "HS256")
+        document = {"access_token": token, "expires_on": str(now + 3600), "token_type": "Bearer"}
+        return web.json_response(document | {"resource": request.query["resource"]})
+
+    async def storage(self, request: web.Request) -> web.Response:
+        """Hands a request on to Azurite, if a role allows it."""
+        assert request.headers["Authorization"].startswith("Bearer ")
+        if request.path.endswith("/messages") and request.method == "POST":
+            needed = "send"
+        else:
+            needed = "create" if request.method == "PUT" and not request.query else "read"
+        self.calls.append((needed, request.path))
+        if needed == "create" and self.busy:
+            self.busy -= 1
+            return web.Response(status=503, headers={"x-ms-error-code": "ServerBusy"})
+        if needed not in self.roles:
+            headers = {"x-ms-error-code": "AuthorizationPermissionMismatch"}
+            return web.Response(
+                status=403, body=_DENIED, headers=headers, content_type="application/xml"
+            )
+        return await forward(request, f"https://127.0.0.1:{self.azurite}")

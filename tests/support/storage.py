@@ -1,0 +1,51 @@
+"""A storage account as it looks from outside the app."""
+
+import json
+from typing import Any
+
+from azure.storage.queue import BinaryBase64DecodePolicy, QueueMessage
+
+from shared.connections import ConnectionString
+from shared.queues import connect
+
+
+class StorageAccount:
+    """Looks at the queues of an account."""
+
+    def __init__(self, connection: str) -> None:
+        self.connection = connection
+        self.service = connect(ConnectionString("AcrEventsStorage", connection))
+
+    async def queues(self) -> list[str]:
+        """The names of all queues."""
+        return [str(queue.name) async for queue in self.service.list_queues()]
+
+    async def take(self, queue: str) -> list[QueueMessage]:
+        """Takes every message off `queue`. The contents are bytes."""
+        client = self.service.get_queue_client(
+            queue, message_decode_policy=BinaryBase64DecodePolicy()
+        )
+        messages = []
+        async for message in client.receive_messages(messages_per_page=32):
+            await client.delete_message(message)
+            messages.append(message)
+        return messages
+
+    async def documents(self, queue: str) -> list[dict[str, Any]]:
+        """Takes every message off `queue`, parsed."""
+        return [json.loads(message.content) for message in await self.take(queue)]
+
+    async def ids(self, queue: str) -> list[str]:
+        """Takes every event off `queue`. Their ids; none where there is no such queue."""
+        if queue not in await self.queues():
+            return []
+        return [event["id"] for event in await self.documents(queue)]
+
+    async def stored_ids(self) -> list[str]:
+        """Takes every message off every queue. The ids of the deliveries in them."""
+        ids = []
+        for queue in await self.queues():
+            for document in await self.documents(queue):
+                kept = json.loads(document["body"]["content"]) if "body" in document else document
+                ids.append(kept["id"])
+        return ids
