@@ -6,10 +6,13 @@ PYTHON ?= $(shell python3.13 --version >/dev/null 2>&1 && echo python3.13 || ech
 OLDER := 3.11 3.12
 PORT ?= 7071
 QUEUE_PORT ?= 10001
+# Most tests wait for something, so that two cores serve more than two workers.
+WORKERS ?= 4
+PYTEST := .venv/bin/python -m pytest -q
 PIP := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo start test test-older test-az bench lint clean
+.PHONY: help install demo start test-unit test test-older test-az bench lint clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s%s\n", $$1, $$2}'
@@ -33,8 +36,14 @@ demo: install ## send every kind of delivery to the running app, show where each
 start: install ## run the app and Azurite until Ctrl-C (PORT=7071 QUEUE_PORT=10001)
 	@.venv/bin/python -m tools start --port $(PORT) --queue-port $(QUEUE_PORT)
 
-test: install test-older ## every test
-	.venv/bin/python -m pytest
+test-unit: .venv/installed ## the pure tests: no network, no Node.js (seconds)
+	@$(PYTEST) -n logical tests/unit
+
+test: install ## every test on Python 3.13, in parallel, with the coverage (minutes)
+	@rm -f .coverage*
+	@$(PYTEST) -n $(WORKERS) --dist worksteal -m "not timing" --cov --cov-report=
+	@echo "Tests whose promise is a time, one after another"
+	@$(PYTEST) -m timing --cov --cov-append
 
 test-older: ## the unit tests on the older Pythons that are here
 	@for version in $(OLDER); do \

@@ -2,10 +2,8 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import pytest
-import trustme
 
 from tests.support.deliveries import every_example
 from tests.support.servers import Listen, listener
@@ -38,20 +36,8 @@ async def storage(azurite: str) -> AsyncIterator[StorageAccount]:
     await storage.service.close()
 
 
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a certificate for this machine, its key, and the authority's certificate."""
-    folder = tmp_path_factory.mktemp("certificates")
-    authority = trustme.CA()
-    certificate = authority.issue_cert("127.0.0.1")
-    authority.cert_pem.write_to_path(folder / "ca.pem")
-    certificate.cert_chain_pems[0].write_to_path(folder / "cert.pem")
-    certificate.private_key_pem.write_to_path(folder / "key.pem")
-    return folder
-
-
 @pytest.fixture
-async def listen(certificates: Path) -> AsyncIterator[Listen]:
+async def listen() -> AsyncIterator[Listen]:
     """Serves a handler on a port of its own, with `tls` if asked, until the test is over."""
     async with AsyncExitStack() as stack:
-        yield listener(stack, certificates)
+        yield listener(stack)

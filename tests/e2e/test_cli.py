@@ -19,7 +19,7 @@ import pytest
 from aiohttp import web
 from rich.console import Console
 
-from tests.support.apps import run_tools, run_tools_in
+from tests.support.commands import Command, run_tools
 from tests.support.servers import Listen
 from tests.support.storage import StorageAccount
 from tools import demo, examples, processes
@@ -37,11 +37,11 @@ def _listening(port: int) -> bool:
 
 def test_demo_shows_every_event_type_and_a_rejected_delivery_where_each_belongs() -> None:
     result = run_tools("demo")
-    assert result.returncode == 0, result.stderr
+    assert result.status == 0, result.errors
     for action in examples.actions():
         status = 200 if action == "ping" else 202
-        assert re.search(rf"│ {action} +│ {status} ", result.stdout)
-    assert re.search(r"│ push, bad +│ 422 ", result.stdout)
+        assert re.search(rf"│ {action} +│ {status} ", result.output)
+    assert re.search(r"│ push, bad +│ 422 ", result.output)
     for queue, subject in {
         "acr-push": "hello-world:v1",
         "acr-delete": "hello-world",
@@ -50,8 +50,8 @@ def test_demo_shows_every_event_type_and_a_rejected_delivery_where_each_belongs(
         "acr-chart-delete": "wordpress:5.4.0.tgz",
         "acr-rejected": "/request is required",
     }.items():
-        assert re.search(rf"│ {queue} +│ [^│]+│ {re.escape(subject)}", result.stdout)
-    assert "each where it belongs" in result.stdout
+        assert re.search(rf"│ {queue} +│ [^│]+│ {re.escape(subject)}", result.output)
+    assert "each where it belongs" in result.output
 
 
 PUSH = examples.documented("push")
@@ -192,7 +192,7 @@ def test_start_takes_core_tools_where_they_are_installed(tmp_path: Path) -> None
 def test_a_proxy_in_the_environment_does_not_come_between() -> None:
     nowhere = "http://127.0.0.1:9"
     result = run_tools("demo", http_proxy=nowhere, HTTP_PROXY=nowhere, NO_PROXY="", no_proxy="")
-    assert result.returncode == 0, result.stderr
+    assert result.status == 0, result.errors
 
 
 @pytest.mark.parametrize(
@@ -210,9 +210,9 @@ def test_demo_does_not_depend_on_local_settings_and_follows_the_routes(
     if routes:
         (app / "routes.json").write_text(routes)
     (app / "node_modules").symlink_to(processes.ROOT / "node_modules")
-    result = run_tools_in(app, "demo")
-    assert result.returncode == 0, result.stderr
-    assert "each where it belongs" in result.stdout
+    result = Command("demo", folder=app, settings={}).wait()
+    assert result.status == 0, result.errors
+    assert "each where it belongs" in result.output
 
 
 @pytest.mark.parametrize("option", ["--port", "--queue-port"])
@@ -221,9 +221,9 @@ def test_start_on_a_port_in_use_says_which_and_what_to_do(option: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         ports[option] = server.getsockname()[1]
         result = run_tools("start", *(str(part) for pair in ports.items() for part in pair))
-    assert result.returncode == 1
-    assert f"cannot listen on port {ports[option]}" in result.stderr
-    assert ("QUEUE_PORT=" if option == "--queue-port" else " PORT=") in result.stderr
+    assert result.status == 1
+    assert f"cannot listen on port {ports[option]}" in result.errors
+    assert ("QUEUE_PORT=" if option == "--queue-port" else " PORT=") in result.errors
     assert not _listening(ports["--queue-port"])
 
 
@@ -232,8 +232,8 @@ def test_send_posts_an_example_and_shows_the_answer(
     function_url: str, storage: StorageAccount, action: str
 ) -> None:
     result = run_tools("send", action, "--url", function_url)
-    assert result.returncode == 0, result.stderr
-    status, answer = result.stdout.split("\n", 1)
+    assert result.status == 0, result.errors
+    status, answer = result.output.split("\n", 1)
     assert status == ("200" if action == "ping" else "202")
     assert json.loads(answer)["id"] == examples.documented(action)["id"]
 
@@ -242,7 +242,7 @@ async def test_send_repeats_under_ids_of_their_own(
     function_url: str, storage: StorageAccount
 ) -> None:
     result = run_tools("send", "push", "--repeat", "50", "--url", function_url)
-    assert (result.returncode, result.stdout) == (0, "50 × 202\n")
+    assert (result.status, result.output) == (0, "50 × 202\n")
     assert len({event["id"] for event in await storage.documents("acr-push")}) == 50
 
 
@@ -253,28 +253,28 @@ async def test_send_speaks_for_the_registry_it_is_told(
         result = run_tools(
             "send", action, "--registry", "contoso.azurecr.io", "--url", function_url
         )
-        assert "https://contoso.azurecr.io" in result.stdout
+        assert "https://contoso.azurecr.io" in result.output
 
 
 def test_send_without_a_listener_says_so() -> None:
     result = run_tools("send", "push", "--url", processes.function_url(free_port()))
-    assert result.returncode == 1
-    assert "cannot be reached" in result.stderr
+    assert result.status == 1
+    assert "cannot be reached" in result.errors
 
 
 @pytest.mark.parametrize("host", ["a..example", f"{'a' * 64}.example", "", "[/x]"])
 def test_send_to_what_can_be_no_url_says_so(host: str) -> None:
     result = run_tools("send", "push", "--url", f"http://{host}/")
-    assert result.returncode == 1
-    assert "cannot be reached: " in result.stderr
+    assert result.status == 1
+    assert "cannot be reached: " in result.errors
 
 
 @pytest.mark.parametrize("key", ["the-key\r", "the-key\nx: y"])
 def test_send_with_what_can_be_no_key_says_so_without_the_key(key: str, function_url: str) -> None:
     result = run_tools("send", "push", "--url", function_url, "--key", key)
-    assert result.returncode == 1
-    assert "cannot be reached: " in result.stderr
-    assert "the-key" not in result.stderr
+    assert result.status == 1
+    assert "cannot be reached: " in result.errors
+    assert "the-key" not in result.errors
 
 
 @pytest.mark.parametrize("answer", ["é".encode("latin-1"), b"[" * 100_000])
@@ -285,22 +285,22 @@ async def test_send_shows_any_answer(answer: bytes, listen: Listen) -> None:
     url = f"http://127.0.0.1:{await listen(gateway)}/[/x]"
     for more in ([], ["--repeat", "2"]):
         result = await asyncio.to_thread(run_tools, "send", "push", "--url", url, *more)
-        assert result.returncode == 1
-        assert "502" in result.stdout
+        assert result.status == 1
+        assert "502" in result.output
 
 
 @pytest.mark.parametrize("action", ["pull", "[/bold]", "../examples"])
 def test_send_of_an_unknown_action_says_which_there_are(action: str) -> None:
     result = run_tools("send", action)
-    assert action in result.stderr
-    assert result.returncode == 1
-    assert "quarantine" in result.stderr
+    assert action in result.errors
+    assert result.status == 1
+    assert "quarantine" in result.errors
 
 
 def test_send_that_is_refused_exits_with_1(function_url: str, storage: StorageAccount) -> None:
     result = run_tools("send", "push", "--registry", "not a host", "--url", function_url)
-    assert result.returncode == 1
-    assert result.stdout.startswith("422\n")
+    assert result.status == 1
+    assert result.output.startswith("422\n")
 
 
 async def test_peek_shows_messages_and_leaves_them(
@@ -310,11 +310,11 @@ async def test_peek_shows_messages_and_leaves_them(
     run_tools("send", "push", "--url", function_url, "--registry", "not a host")
     for _ in range(2):
         result = run_tools("peek", AcrEventsStorage=azurite)
-        assert result.returncode == 0, result.stderr
-        assert "ImagePushed" in result.stdout
-        assert "invalid-delivery (422)" in result.stdout
+        assert result.status == 0, result.errors
+        assert "ImagePushed" in result.output
+        assert "invalid-delivery (422)" in result.output
     one = run_tools("peek", "acr-push", "--json", AcrEventsStorage=azurite)
-    assert [json.loads(line)["subject"] for line in one.stdout.splitlines()] == ["hello-world:v1"]
+    assert [json.loads(line)["subject"] for line in one.output.splitlines()] == ["hello-world:v1"]
 
 
 FOREIGN = [
@@ -336,21 +336,21 @@ async def test_peek_shows_foreign_messages_too_and_nothing_a_terminal_obeys(
     for content in FOREIGN:
         await client.send_message(content)
     result = run_tools("peek", AcrEventsStorage=azurite)
-    assert result.returncode == 0, result.stderr
-    assert "not base64!" in result.stdout
-    assert "red [bold]x[/]" in result.stdout
-    assert "\x1b" not in result.stdout
+    assert result.status == 0, result.errors
+    assert "not base64!" in result.output
+    assert "red [bold]x[/]" in result.output
+    assert "\x1b" not in result.output
     as_json = run_tools("peek", "--json", AcrEventsStorage=azurite)
-    assert as_json.returncode == 0, as_json.stderr
-    assert len([json.loads(line) for line in as_json.stdout.splitlines()]) == len(FOREIGN)
+    assert as_json.status == 0, as_json.errors
+    assert len([json.loads(line) for line in as_json.output.splitlines()]) == len(FOREIGN)
 
 
 async def test_peek_says_how_many_more_there_are(
     function_url: str, storage: StorageAccount, azurite: str
 ) -> None:
     run_tools("send", "push", "--repeat", "40", "--url", function_url)
-    assert "… and 8 more" in run_tools("peek", AcrEventsStorage=azurite).stdout
-    assert "acr-push has 8 more" in run_tools("peek", "--json", AcrEventsStorage=azurite).stderr
+    assert "… and 8 more" in run_tools("peek", AcrEventsStorage=azurite).output
+    assert "acr-push has 8 more" in run_tools("peek", "--json", AcrEventsStorage=azurite).errors
 
 
 async def test_send_carries_the_key_in_the_header_and_keeps_to_its_concurrency(
@@ -373,52 +373,52 @@ async def test_send_carries_the_key_in_the_header_and_keeps_to_its_concurrency(
         run_tools, "send", "push", "--url", url, "--repeat", "30", "--concurrency", "3",
         ACR_WEBHOOK_KEY="the-key",
     )  # fmt: skip
-    assert result.returncode == 0, result.stderr
+    assert result.status == 0, result.errors
     assert seen == ["the-key"] * 30
     assert most <= 3
-    assert "the-key" not in result.stdout + result.stderr
+    assert "the-key" not in result.output + result.errors
 
 
 def test_peek_of_a_queue_that_is_not_there_says_so(azurite: str, storage: StorageAccount) -> None:
     result = run_tools("peek", "no-such-queue", AcrEventsStorage=azurite)
-    assert result.returncode == 1
-    assert "There is no queue no-such-queue." in result.stderr
-    assert "There is no queue yet" in run_tools("peek", AcrEventsStorage=azurite).stdout
+    assert result.status == 1
+    assert "There is no queue no-such-queue." in result.errors
+    assert "There is no queue yet" in run_tools("peek", AcrEventsStorage=azurite).output
 
 
 def test_peek_without_storage_names_the_setting_or_the_trouble() -> None:
     broken = run_tools("peek", AcrEventsStorage="AccountName=a;AccountKey=c2VjcmV0*")
-    assert broken.returncode == 1
-    assert "AcrEventsStorage: its account key is not base64" in broken.stderr
+    assert broken.status == 1
+    assert "AcrEventsStorage: its account key is not base64" in broken.errors
     nothing = run_tools("peek", AcrEventsStorage="", AzureWebJobsStorage="")
-    assert "taking Azurite on port 10001" in nothing.stderr
+    assert "taking Azurite on port 10001" in nothing.errors
     nobody = run_tools("peek", "--queue-port", str(free_port()))
-    assert nobody.returncode == 1
-    assert "The queues cannot be read" in nobody.stderr
-    assert processes.KEY not in nobody.stderr
+    assert nobody.status == 1
+    assert "The queues cannot be read" in nobody.errors
+    assert processes.KEY not in nobody.errors
 
 
 @pytest.mark.parametrize("command", [[], ["host"], ["start"], ["demo"], ["send"], ["peek"]])
 def test_every_command_explains_itself(command: list[str]) -> None:
     result = run_tools(*command, "--help")
-    assert result.returncode == 0
-    assert "Usage: python -m tools" in result.stdout
+    assert result.status == 0
+    assert "Usage: python -m tools" in result.output
 
 
 def test_routes_check_says_what_is_wrong_and_ends_with_1(tmp_path: Path) -> None:
     file = tmp_path / "routes.json"
     file.write_text('{"routes": [{"queue": "acr-push", "action": []}], "rejectedQueue": "r-r"}')
     result = run_tools("routes", "check", "--file", str(file))
-    assert result.returncode == 1
-    assert "/routes/0/action: is not known; known are: name, queue, actions" in result.stderr
+    assert result.status == 1
+    assert "/routes/0/action: is not known; known are: name, queue, actions" in result.errors
 
 
 def test_routes_check_says_which_actions_no_route_takes(tmp_path: Path) -> None:
     file = tmp_path / "routes.json"
     file.write_text('{"routes": [{"queue": "one", "actions": ["*push"]}], "rejectedQueue": "r-r"}')
     result = run_tools("routes", "check", "--file", str(file))
-    assert result.returncode == 0
-    assert re.findall(r"No route takes (\w+)\.", result.stdout) == [
+    assert result.status == 0
+    assert re.findall(r"No route takes (\w+)\.", result.output) == [
         "delete", "quarantine", "chart_delete"
     ]  # fmt: skip
 
@@ -445,24 +445,24 @@ def test_routes_explain_shows_what_the_filters_see(
     arguments: list[str], status: int, says: str
 ) -> None:
     result = run_tools("routes", "explain", *arguments, ACR_REGISTRIES="")
-    assert result.returncode == status
-    assert says in result.stdout + result.stderr
+    assert result.status == status
+    assert says in result.output + result.errors
 
 
 def test_routes_explain_takes_the_registries_that_the_app_would_take() -> None:
     only = "contoso.azurecr.io"
     result = run_tools("routes", "explain", "chart_push", "c:1", ACR_REGISTRIES=only)
-    assert "registries: contoso.azurecr.io" in result.stdout
+    assert "registries: contoso.azurecr.io" in result.output
     other = ("push", "web:v1", "--registry", "x.azurecr.io")
     result = run_tools("routes", "explain", *other, ACR_REGISTRIES=only)
-    assert result.returncode == 1
-    assert "The app would refuse that." in result.stderr
+    assert result.status == 1
+    assert "The app would refuse that." in result.errors
 
 
 def test_routes_explain_ends_with_1_where_no_route_takes_the_event(tmp_path: Path) -> None:
     file = tmp_path / "routes.json"
     file.write_text('{"routes": [{"queue": "one", "tags": ["v*"]}], "rejectedQueue": "r-r"}')
     result = run_tools("routes", "explain", "push", "web:latest", "--file", str(file))
-    assert result.returncode == 1
-    assert 'tags: "latest" is none of: v*' in result.stdout
-    assert "No route takes it." in result.stdout
+    assert result.status == 1
+    assert 'tags: "latest" is none of: v*' in result.output
+    assert "No route takes it." in result.output

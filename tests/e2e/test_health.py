@@ -41,6 +41,7 @@ async def test_anyone_may_ask_and_a_sound_app_says_200_with_every_check(
         assert response.status == 404
 
 
+@pytest.mark.timing
 async def test_storage_that_does_not_answer_is_503_within_two_seconds_and_names_the_queues(
     proxy_stalled: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -12,8 +12,10 @@ import aiohttp
 import pytest
 
 from shared.actions import event_actions
-from tests.support.apps import ServeAsIdentity, run_tools_async
+from tests.support.apps import ServeAsIdentity
+from tests.support.certificates import certificates
 from tests.support.cloud import CLIENT_ID, HEADER, SENDER, Cloud
+from tests.support.commands import run_tools_async
 from tests.support.deliveries import example
 from tests.support.servers import Listen
 from tools import processes
@@ -21,17 +23,22 @@ from tools.ports import free_azurite_port, free_port
 
 
 @pytest.fixture(scope="session")
-def secure_azurite(certificates: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def secure_azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of an Azurite that takes tokens, by HTTPS."""
     options = ["--oauth", "basic"]
-    options += ["--cert", str(certificates / "cert.pem"), "--key", str(certificates / "key.pem")]
+    options += [
+        "--cert",
+        str(certificates() / "cert.pem"),
+        "--key",
+        str(certificates() / "key.pem"),
+    ]
     port = free_azurite_port()
     with processes.azurite(port, tmp_path_factory.mktemp("secure"), options):
         yield port
 
 
 @pytest.fixture
-async def cloud(secure_azurite: int, certificates: Path, listen: Listen) -> Cloud:
+async def cloud(secure_azurite: int, listen: Listen) -> Cloud:
     cloud = Cloud(secure_azurite)
     token_port = await listen(cloud.token)
     uri = f"https://127.0.0.1:{await listen(cloud.storage, tls=True)}/{processes.ACCOUNT}"
@@ -44,7 +51,7 @@ async def cloud(secure_azurite: int, certificates: Path, listen: Listen) -> Clou
         "ACR_REGISTRIES": "",
         "IDENTITY_ENDPOINT": f"http://127.0.0.1:{token_port}/msi/token",
         "IDENTITY_HEADER": HEADER,
-        "SSL_CERT_FILE": str(certificates / "ca.pem"),
+        "SSL_CERT_FILE": str(certificates() / "ca.pem"),
     }
     return cloud
 
@@ -135,6 +142,7 @@ async def test_an_identity_that_may_not_send_is_told_the_role_it_needs(
     assert "Storage Queue Data Message Sender" in answer["detail"]
 
 
+@pytest.mark.timing
 async def test_without_a_token_the_answer_comes_in_time_and_says_so(
     cloud: Cloud, serve_as_identity: ServeAsIdentity, http: aiohttp.ClientSession
 ) -> None:
@@ -164,7 +172,7 @@ async def test_peek_without_a_role_names_the_one_it_needs(cloud: Cloud) -> None:
     cloud.roles = SENDER
     ended = await run_tools_async("peek", **cloud.settings)
     assert ended.status == 1
-    assert "Storage Queue Data Reader to look at messages" in " ".join(ended.output.split())
+    assert "Storage Queue Data Reader to look at messages" in " ".join(ended.errors.split())
 
 
 async def test_replay_works_as_an_identity_too(

@@ -34,6 +34,7 @@ class Sent:
 
     def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
         self.answers: dict[str, Answer] = {}
+        self.slowest = 0.0  # seconds
         self._caplog = caplog
 
     def ids(self, status: int) -> set[str]:
@@ -59,7 +60,7 @@ class Sent:
 async def _send(
     ingest: Ingest, caplog: pytest.LogCaptureFixture, deliveries: list[dict[str, Any]]
 ) -> Sent:
-    """Sends all at once; each answer must come within the budget and half a second."""
+    """Sends all at once."""
     caplog.clear()
     caplog.set_level(logging.INFO, "acr_webhook")
     clock = asyncio.get_running_loop().time
@@ -68,7 +69,7 @@ async def _send(
     async def one(document: dict[str, Any]) -> None:
         started = clock()
         sent.answers[document["id"]] = await ingest.receive(delivery(document))
-        assert clock() - started < BUDGET + GRACE
+        sent.slowest = max(sent.slowest, clock() - started)
 
     await asyncio.gather(*map(one, deliveries))
     assert len(sent.lines(DELIVERY)) == len(deliveries)
@@ -86,6 +87,7 @@ def _mixed(prefix: str = "") -> list[dict[str, Any]]:
 FAULTS = ["refuse", "stall", "busy", "cut", "half", "drip", "swallow", "deleting"]
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_while_storage_fails_answers_come_in_time_and_nothing_is_lost(
     fault: str,
@@ -99,6 +101,7 @@ async def test_while_storage_fails_answers_come_in_time_and_nothing_is_lost(
     sent = await _send(ingest, caplog, _mixed())
     # Nothing was confirmed, so nothing may be accepted or called safe: all is in the last net.
     assert sent.ids(503) == set(sent.answers) == sent.lost()
+    assert sent.slowest < BUDGET + GRACE
     assert all("Retry-After" in answer.headers for answer in sent.answers.values())
 
     await proxy.set("pass")
@@ -109,6 +112,7 @@ async def test_while_storage_fails_answers_come_in_time_and_nothing_is_lost(
     assert len([id_ for id_ in stored if id_.startswith("before-")]) == MANY
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_a_fault_that_passes_within_the_budget_costs_no_delivery(
     fault: str,
@@ -128,6 +132,7 @@ async def test_a_fault_that_passes_within_the_budget_costs_no_delivery(
     sent = await _send(ingest, caplog, _mixed())
     await recovering
     assert sent.ids(503) == sent.lost() == set()
+    assert sent.slowest < BUDGET + GRACE
     assert set(await storage.stored_ids()) >= set(sent.answers)
 
 

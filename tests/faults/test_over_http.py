@@ -6,6 +6,7 @@ import os
 import sys
 
 import aiohttp
+import pytest
 
 from shared.log import LOST
 from tests.support.deliveries import example
@@ -17,6 +18,7 @@ from tools.ports import free_port
 MANY = 50
 
 
+@pytest.mark.timing
 async def test_over_http_too_answers_come_in_time_and_what_is_lost_is_in_the_log(
     proxy: FaultProxy, storage: StorageAccount
 ) -> None:

@@ -1,38 +1,25 @@
 """Replay while storage fails: what is not confirmed stays."""
 
 import asyncio
-import os
 import signal
-import sys
 
 import pytest
 
+from tests.support.commands import Command
 from tests.support.deliveries import example, reject
 from tests.support.faults import FaultProxy
 from tests.support.storage import StorageAccount
-from tools import processes
 
 MANY = 40
 
 
-async def _start(connection: str, budget: float = 1) -> asyncio.subprocess.Process:
+def _start(connection: str, budget: float = 1) -> Command:
     settings = {
-        "AcrEventsStorage": connection, "ACR_REGISTRIES": "", "ACR_BUDGET_SECONDS": str(budget),
-        "NO_COLOR": "1", "COLUMNS": "100",
-    }  # fmt: skip
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tools", "replay",
-        cwd=processes.ROOT,
-        env={**os.environ, **settings},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-
-
-async def _replay(connection: str, budget: float = 1) -> tuple[int, str, str]:
-    process = await _start(connection, budget)
-    output, errors = await process.communicate()
-    return process.returncode or 0, output.decode(), errors.decode()
+        "AcrEventsStorage": connection,
+        "ACR_REGISTRIES": "",
+        "ACR_BUDGET_SECONDS": str(budget),
+    }
+    return Command("replay", settings=settings)
 
 
 async def _visible(storage: StorageAccount) -> int:
@@ -48,14 +35,14 @@ async def test_what_its_queue_does_not_take_stays_and_passes_the_next_time(
     ids = [str(number) for number in range(MANY)]
     await reject(storage.connection, *(example("push", id=id_) for id_ in ids))
     await proxy.set("busy", only="acr-push")
-    status, output, _ = await _replay(proxy.connection)
-    assert status == 1
-    assert "storage-unavailable" in output
+    ended = await _start(proxy.connection).ended()
+    assert ended.status == 1
+    assert "storage-unavailable" in ended.output
     assert await _visible(storage) == MANY
     await proxy.set("pass")
     # Time enough for one attempt, whatever else the machine does: a second one could store twice.
-    status, _, _ = await _replay(proxy.connection, budget=4)
-    assert status == 0
+    ended = await _start(proxy.connection, budget=4).ended()
+    assert ended.status == 0
     assert sorted(e["id"] for e in await storage.documents("acr-push")) == sorted(ids)
 
 
@@ -70,11 +57,10 @@ async def test_a_queue_that_fails_in_the_middle_ends_it_with_a_message_and_the_s
             await proxy.set(fault, only="acr-rejected")
 
     proxy.before = fail
-    status, output, errors = await _replay(proxy.connection)
-    assert status == 1
-    assert "result" in output
-    assert "Traceback" not in errors
-    assert "cannot be replayed" in errors or "storage-unavailable" in output
+    ended = await _start(proxy.connection).ended()
+    assert ended.status == 1
+    assert "result" in ended.output
+    assert "cannot be replayed" in ended.errors or "storage-unavailable" in ended.output
 
 
 @pytest.mark.parametrize(
@@ -102,12 +88,11 @@ async def test_told_to_stop_it_shows_again_what_it_held(
             await asyncio.sleep(0.5)
 
     proxy.after = wait
-    process = await _start(proxy.connection)
+    command = _start(proxy.connection)
     await asyncio.wait_for(working.wait(), 60)
-    process.send_signal(number)
-    _, errors = await process.communicate()
-    assert process.returncode == (130 if number == signal.SIGINT else 128 + number)
-    assert "Traceback" not in errors.decode()
+    command.stop(number)
+    ended = await command.ended()
+    assert ended.status == (130 if number == signal.SIGINT else 128 + number)
     stored = await storage.documents("acr-push") if "acr-push" in await storage.queues() else []
     passed = len({event["id"] for event in stored})
     assert await _visible(storage) >= MANY - passed

@@ -2,14 +2,12 @@
 
 import asyncio
 import json
-import os
-import sys
-from asyncio.subprocess import Process
+import signal
 
+from tests.support.commands import Command
 from tests.support.deliveries import example, reject
 from tests.support.faults import FaultProxy
 from tests.support.storage import StorageAccount
-from tools import processes
 
 HOLD = 2
 # The request at which it is killed: an even one before it reaches Storage, an odd one after it was
@@ -18,14 +16,9 @@ POINTS = [2, 3, 4, 5, 7, 10, 13, 18, 23, 28, 33, 38, 43, 48, 53, 58, 62, 65]
 PASSING, STAYING = 24, 8
 
 
-async def _replay(connection: str) -> Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tools", "replay", "--hold", str(HOLD),
-        cwd=processes.ROOT,
-        env={**os.environ, "AcrEventsStorage": connection, "ACR_REGISTRIES": ""},
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
+def _replay(connection: str) -> Command:
+    settings = {"AcrEventsStorage": connection, "ACR_REGISTRIES": ""}
+    return Command("replay", "--hold", str(HOLD), settings=settings)
 
 
 async def test_replay_killed_at_many_points_loses_nothing(
@@ -44,23 +37,21 @@ async def test_replay_killed_at_many_points_loses_nothing(
         staying |= set(bad)
 
         proxy.requests = 0
-        process = await _replay(proxy.connection)
+        command = _replay(proxy.connection)
 
-        async def kill(number: int, point: int = point, process: Process = process) -> None:
+        async def kill(number: int, point: int = point, command: Command = command) -> None:
             nonlocal killed
             if number == point:
-                process.kill()
+                command.stop(signal.SIGKILL)
                 killed += 1
 
         proxy.before, proxy.after = (kill, None) if point % 2 == 0 else (None, kill)
-        await process.wait()
-        assert process.returncode == -9
+        assert (await command.ended()).status == -signal.SIGKILL
 
     proxy.before = proxy.after = None
     assert killed == len(POINTS)
     await asyncio.sleep(HOLD + 1)
-    process = await _replay(proxy.connection)
-    assert await process.wait() == 1  # some stay
+    assert (await _replay(proxy.connection).ended()).status == 1  # some stay
 
     events = [event["id"] for event in await storage.documents("acr-push")]
     kept = [

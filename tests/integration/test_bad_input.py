@@ -8,13 +8,14 @@ import random
 import sys
 from base64 import b64decode
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import azure.functions as func
 import pytest
 
+from shared.actions import actions
 from shared.app import ingest
 from shared.validation import validator, violations
 from tests.support.deliveries import example
@@ -106,7 +107,17 @@ def noise(rng: random.Random, sample: dict[str, Any]) -> bytes:
     return rng.randbytes(rng.choice((0, 1, 50, 2000, 40_000)))
 
 
-MUTATIONS = [flip_bytes, truncate, insert, swap_types, nest, renumber, reword, noise]
+Mutation = Callable[[random.Random, dict[str, Any]], bytes]
+MUTATIONS: list[Mutation] = [
+    flip_bytes,
+    truncate,
+    insert,
+    swap_types,
+    nest,
+    renumber,
+    reword,
+    noise,
+]
 PARAMETERS = [
     "", "myregistry.azurecr.io", "MYREGISTRY.azurecr.io:443", "other.azurecr.io", "a b", "a\n",
     "\x00", "\ud800", "é.io", "x" * 9000, "<script>", "%0d%0a", "a.io,b.io", "../x", "[/red]",
@@ -126,26 +137,24 @@ def webhook(azurite: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("AcrWebhook")
 
 
+@pytest.mark.parametrize("mutate", MUTATIONS)
 async def test_20_000_bad_deliveries_raise_nothing_and_each_is_accounted_for(
-    webhook: ModuleType, storage: StorageAccount
+    mutate: Mutation, webhook: ModuleType, storage: StorageAccount
 ) -> None:
-    rng = random.Random(SEED)
-    samples = [
-        example(action)
-        for action in ("push", "delete", "quarantine", "chart_push", "chart_delete", "ping")
-    ]
+    assert PER_MUTATION * len(MUTATIONS) >= 20_000
+    rng = random.Random(f"{SEED} {mutate.__name__}")
+    samples = [example(action) for action in actions()]
 
     def requests() -> Iterator[func.HttpRequest]:
-        for mutate in MUTATIONS:
-            for _ in range(PER_MUTATION):
-                params = {"registry": rng.choice(PARAMETERS)} if rng.random() < 0.2 else {}
-                headers = {"traceparent": rng.choice(TRACES)} if rng.random() < 0.3 else {}
-                if rng.random() < 0.2:
-                    headers["Content-Type"] = rng.choice(("", "text/xml", "\ud800", "x" * 500))
-                body = mutate(rng, rng.choice(samples))
-                yield func.HttpRequest(
-                    "POST", "/api/AcrWebhook", headers=headers, params=params, body=body
-                )
+        for _ in range(PER_MUTATION):
+            params = {"registry": rng.choice(PARAMETERS)} if rng.random() < 0.2 else {}
+            headers = {"traceparent": rng.choice(TRACES)} if rng.random() < 0.3 else {}
+            if rng.random() < 0.2:
+                headers["Content-Type"] = rng.choice(("", "text/xml", "\ud800", "x" * 500))
+            body = mutate(rng, rng.choice(samples))
+            yield func.HttpRequest(
+                "POST", "/api/AcrWebhook", headers=headers, params=params, body=body
+            )
 
     statuses: Counter[int] = Counter()
     queued: Counter[str] = Counter()
@@ -168,16 +177,16 @@ async def test_20_000_bad_deliveries_raise_nothing_and_each_is_accounted_for(
     await asyncio.gather(*(send() for _ in range(CONCURRENT)))
     await webhook.INGEST.queues.close()
 
-    assert sum(statuses.values()) == PER_MUTATION * len(MUTATIONS) >= 20_000
-    assert set(statuses) == {200, 202, 400, 413, 422}
+    assert sum(statuses.values()) == PER_MUTATION
+    assert set(statuses) <= {200, 202, 400, 413, 422}
+    assert set(statuses) & {400, 413, 422}
     for queue, count in queued.items():
         client = storage.service.get_queue_client(queue)
         assert (await client.get_queue_properties()).approximate_message_count == count
     # Of what lies there, the first of each queue are looked at.
     for queue in queued:
         name = "rejected.v1.json" if queue == "acr-rejected" else "event.v1.json"
-        for _ in range(10):
-            client = storage.service.get_queue_client(queue)
-            async for message in client.receive_messages(max_messages=32, messages_per_page=32):
-                document = json.loads(b64decode(message.content))
-                assert violations(validator(name), document) == []
+        client = storage.service.get_queue_client(queue)
+        async for message in client.receive_messages(max_messages=320, messages_per_page=32):
+            document = json.loads(b64decode(message.content))
+            assert violations(validator(name), document) == []

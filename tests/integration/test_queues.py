@@ -100,6 +100,7 @@ def test_on_another_event_loop_the_clients_are_made_anew(azurite: str) -> None:
     gc.collect()
 
 
+@pytest.mark.timing
 async def test_storage_that_refuses_connections_is_an_error_before_the_deadline() -> None:
     queues = Queues(ConnectionString("AcrEventsStorage", processes.connection_string(free_port())))
     deadline = _soon(1)

@@ -1,6 +1,5 @@
 import json
 import re
-import subprocess
 from base64 import b64encode
 from datetime import UTC, datetime
 
@@ -11,7 +10,7 @@ from shared.queues import Queues
 from shared.routing import Routes
 from shared.settings import Settings
 from shared.validation import validator, violations
-from tests.support.apps import run_tools
+from tests.support.commands import Ended, run_tools
 from tests.support.deliveries import example, reject
 from tests.support.storage import StorageAccount
 from tools import processes
@@ -24,7 +23,7 @@ RECORD = validator("rejected.v1.json")
 STRICT = {"ACR_REGISTRIES": "other.azurecr.io"}
 
 
-def _replay(connection: str, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+def _replay(connection: str, *arguments: str, **settings: str) -> Ended:
     own = {"AcrEventsStorage": connection, "ACR_REGISTRIES": ""}
     return run_tools("replay", *arguments, **{**own, **settings})
 
@@ -33,9 +32,9 @@ async def test_what_passes_today_leaves_for_its_queue(storage: StorageAccount) -
     deliveries = [example("push", id=str(number)) for number in range(70)]
     await reject(storage.connection, *deliveries)
     result = _replay(storage.connection)
-    assert result.returncode == 0, result.stderr
-    assert "passed" in result.stdout
-    assert "70" in result.stdout
+    assert result.status == 0, result.errors
+    assert "passed" in result.output
+    assert "70" in result.output
     assert {event["id"] for event in await storage.documents("acr-push")} == {
         str(number) for number in range(70)
     }
@@ -49,9 +48,9 @@ async def test_what_is_refused_again_stays_with_todays_reason_and_a_count(
     await reject(storage.connection, bad, b"\xff\x00")
     for _ in range(2):
         result = _replay(storage.connection)
-        assert result.returncode == 1
-        assert "stays: invalid-delivery" in result.stdout
-        assert "stays: not-json" in result.stdout
+        assert result.status == 1
+        assert "stays: invalid-delivery" in result.output
+        assert "stays: not-json" in result.output
         # At once visible to others again.
         client = storage.service.get_queue_client("acr-rejected")
         assert len(await client.peek_messages(max_messages=32)) == 2
@@ -69,7 +68,7 @@ async def test_what_is_refused_again_stays_with_todays_reason_and_a_count(
 async def test_todays_reason_takes_the_place_of_the_old_one(storage: StorageAccount) -> None:
     await reject(storage.connection, example("push"))
     result = _replay(storage.connection, ACR_REGISTRIES="third.azurecr.io")
-    assert "stays: registry-not-allowed" in result.stdout
+    assert "stays: registry-not-allowed" in result.output
     [record] = await storage.documents("acr-rejected")
     assert (record["reason"], record["status"], record["attempts"]) == (
         "registry-not-allowed",
@@ -81,9 +80,9 @@ async def test_todays_reason_takes_the_place_of_the_old_one(storage: StorageAcco
 async def test_a_dry_run_says_what_would_pass_and_changes_nothing(storage: StorageAccount) -> None:
     await reject(storage.connection, example("push"), b"{")
     result = _replay(storage.connection, "--dry-run")
-    assert result.returncode == 1
-    assert "Dry run" in result.stdout
-    assert "would pass" in result.stdout
+    assert result.status == 1
+    assert "Dry run" in result.output
+    assert "would pass" in result.output
     records = await storage.documents("acr-rejected")
     assert len(records) == 2
     assert not any("attempts" in record for record in records)
@@ -93,7 +92,7 @@ async def test_a_dry_run_says_what_would_pass_and_changes_nothing(storage: Stora
 async def test_max_is_kept_to(storage: StorageAccount) -> None:
     deliveries = [example("push", id=str(number)) for number in range(40)]
     await reject(storage.connection, *deliveries)
-    assert _replay(storage.connection, "--max", "35").returncode == 0
+    assert _replay(storage.connection, "--max", "35").status == 0
     assert len(await storage.documents("acr-push")) == 35
     assert len(await storage.documents("acr-rejected")) == 5
 
@@ -104,7 +103,7 @@ async def test_the_url_s_registry_and_the_trace_are_replayed_too(storage: Storag
     body = json.dumps(example("chart_push")).encode()
     await ingest.receive(Delivery(body, "contoso.azurecr.io", trace, datetime.now(UTC)))
     await ingest.queues.close()
-    assert _replay(storage.connection).returncode == 0
+    assert _replay(storage.connection).status == 0
     [event] = await storage.documents("acr-chart-push")
     assert (event["acrregistry"], event["traceparent"]) == ("contoso.azurecr.io", trace)
 
@@ -115,9 +114,9 @@ async def test_what_was_kept_incomplete_or_is_no_record_stays(storage: StorageAc
     await client.send_message("bm90IGEgcmVjb3Jk")
     await client.send_message("not even base64!")
     result = _replay(storage.connection)
-    assert result.returncode == 1
-    assert re.search(r"stays: not a record[^│]*│ 2 ", result.stdout)
-    assert re.search(r"stays: kept incomplete[^│]*│ 1 ", result.stdout)
+    assert result.status == 1
+    assert re.search(r"stays: not a record[^│]*│ 2 ", result.output)
+    assert re.search(r"stays: kept incomplete[^│]*│ 1 ", result.output)
     found = {message.content[:9] for message in await client.peek_messages(max_messages=32)}
     assert found == {"bm90IGEgc", "not even ", b64encode(b'{"reason"').decode()[:9]}
 
@@ -134,26 +133,26 @@ async def test_another_queue_can_be_named_and_one_that_is_not_there_is_an_error(
         "old-rejected", message_encode_policy=BinaryBase64EncodePolicy()
     )
     await client.send_message(message.content)
-    assert _replay(storage.connection, "--queue", "old-rejected").returncode == 0
+    assert _replay(storage.connection, "--queue", "old-rejected").status == 0
     assert len(await storage.documents("acr-push")) == 1
     typo = _replay(storage.connection, "--queue", "no-such-queue")
-    assert typo.returncode == 1
-    assert "There is no queue no-such-queue" in typo.stderr
+    assert typo.status == 1
+    assert "There is no queue no-such-queue" in typo.errors
 
 
 async def test_without_rejected_deliveries_there_is_nothing_to_do(storage: StorageAccount) -> None:
     assert await storage.queues() == []
-    assert _replay(storage.connection).returncode == 0
+    assert _replay(storage.connection).status == 0
 
 
 async def test_settings_or_routes_that_cannot_be_used_are_named(storage: StorageAccount) -> None:
     result = _replay(storage.connection, ACR_REGISTRIES="a b")
-    assert result.returncode == 1
-    assert "ACR_REGISTRIES: entry 1" in result.stderr
+    assert result.status == 1
+    assert "ACR_REGISTRIES: entry 1" in result.errors
 
 
 async def test_it_says_which_registries_it_allows(storage: StorageAccount) -> None:
-    assert "may deliver (ACR_REGISTRIES): all" in _replay(storage.connection).stderr
+    assert "may deliver (ACR_REGISTRIES): all" in _replay(storage.connection).errors
 
 
 async def test_a_long_list_of_violations_gives_way_to_the_body(storage: StorageAccount) -> None:
@@ -167,7 +166,7 @@ async def test_a_long_list_of_violations_gives_way_to_the_body(storage: StorageA
     await ingest.receive(Delivery(json.dumps(raw).encode(), None, None, datetime.now(UTC)))
     await ingest.queues.close()
     result = _replay(storage.connection, ACR_MAX_BODY_BYTES="49152")
-    assert "stays: invalid-delivery" in result.stdout
+    assert "stays: invalid-delivery" in result.output
     [record] = await storage.documents("acr-rejected")
     assert (record["reason"], record["attempts"]) == ("invalid-delivery", 1)
     assert json.loads(record["body"]["content"]) == raw
@@ -188,14 +187,14 @@ async def test_a_registry_parameter_is_never_replayed_cut(storage: StorageAccoun
 
 def test_storage_that_is_not_there_is_a_clear_error() -> None:
     result = _replay(processes.connection_string(free_port()))
-    assert result.returncode == 1
-    assert "acr-rejected cannot be replayed" in result.stderr
-    assert processes.KEY not in result.stderr
+    assert result.status == 1
+    assert "acr-rejected cannot be replayed" in result.errors
+    assert processes.KEY not in result.errors
 
 
 @pytest.mark.parametrize("arguments", [["--max", "0"], ["--hold", "0"], ["--nonsense"]])
 def test_an_option_that_makes_no_sense_is_refused(azurite: str, arguments: list[str]) -> None:
-    assert _replay(azurite, *arguments).returncode == 2
+    assert _replay(azurite, *arguments).status == 2
 
 
 async def test_an_event_that_no_route_takes_stays_whatever_the_app_does_with_such(
@@ -216,5 +215,5 @@ async def test_an_event_that_no_route_takes_stays_whatever_the_app_does_with_suc
     assert (record["reason"], record["attempts"]) == ("unrouted", 1)
     # Today's routes take it.
     await reject(storage.connection, body)
-    assert _replay(storage.connection).returncode == 0
+    assert _replay(storage.connection).status == 0
     assert len(await storage.documents("acr-push")) == 1

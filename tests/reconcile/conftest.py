@@ -1,22 +1,20 @@
 """What the tests of reconciling share."""
 
 import re
-from pathlib import Path
 
 import pytest
 from aiohttp import web
 from azure.data.tables.aio import TableServiceClient
 
-from tests.support.apps import run_tools_async
+from tests.support.certificates import certificates
+from tests.support.commands import Command
 from tests.support.registry import KEY, PutInFront, Reconcile, Registry, Report, webhook_id
 from tests.support.servers import Guard, Listen, forward
 from tests.support.storage import StorageAccount
 
 
 @pytest.fixture
-async def registry(
-    azurite: str, storage: StorageAccount, certificates: Path, listen: Listen
-) -> Registry:
+async def registry(azurite: str, storage: StorageAccount, listen: Listen) -> Registry:
     """The stand-in, with an account without queues, and nothing recovered yet."""
     registry = Registry()
     registry.port = await listen(registry.list_events, tls=True)
@@ -29,7 +27,7 @@ async def registry(
         "AcrReconcileSchedule": "0 0 0 1 1 *",
         "IDENTITY_ENDPOINT": f"http://127.0.0.1:{await listen(registry.token)}/msi/token",
         "IDENTITY_HEADER": "the-platform-s-own",
-        "SSL_CERT_FILE": str(certificates / "ca.pem"),
+        "SSL_CERT_FILE": str(certificates() / "ca.pem"),
         "NO_COLOR": "1",
         "COLUMNS": "120",
     }
@@ -62,15 +60,15 @@ def reconcile(registry: Registry) -> Reconcile:
     """`python -m tools reconcile`, with the settings of the stand-in."""
 
     async def run(*arguments: str, patch: str = "", **settings: str) -> Report:
-        ended = await run_tools_async(
-            "reconcile", *arguments, patch=patch, **{**registry.settings, **settings}
-        )
-        assert KEY not in ended.output
+        own = {**registry.settings, **settings}
+        ended = await Command("reconcile", *arguments, settings=own, patch=patch).ended()
+        output = ended.output + ended.errors
+        assert KEY not in output
         counts: dict[str, int] = {}
-        for line in ended.output.splitlines():
+        for line in output.splitlines():
             row = [part.strip() for part in line.split("│")]
             if len(row) == 5 and row[3].isdigit():
                 counts[row[2]] = counts.get(row[2], 0) + int(row[3])
-        return Report(ended.status, ended.output, counts)
+        return Report(ended.status, output, counts)
 
     return run

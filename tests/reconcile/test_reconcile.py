@@ -2,9 +2,7 @@
 
 import asyncio
 import json
-import os
 import signal
-import sys
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,6 +15,7 @@ from azure.data.tables.aio import TableClient, TableServiceClient
 
 from shared.management import ACTION, RecordUnavailable, SameOrigin
 from shared.validation import validator, violations
+from tests.support.commands import Command
 from tests.support.deliveries import read_back, recent
 from tests.support.registry import CONTOSO_EVENTS, EVENTS, Reconcile, Registry
 from tests.support.servers import Handler
@@ -520,15 +519,10 @@ async def test_stopped_in_the_middle_it_says_what_was_done(
         raise AssertionError
 
     record.fails = slow_at_the_second_page
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tools", "reconcile",
-        cwd=processes.ROOT, env={**os.environ, **registry.settings},
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
+    command = Command("reconcile", settings=registry.settings)
     await asyncio.wait_for(asked.wait(), 20)
-    process.send_signal(signal.SIGINT)
-    output, _ = await asyncio.wait_for(process.communicate(), 20)
-    assert process.returncode == 130
-    assert "Traceback" not in output.decode()
-    assert [cell.strip() for cell in output.decode().split("│")].count("5") == 1
+    command.stop(signal.SIGINT)
+    ended = await command.ended()
+    assert ended.status == 130
+    assert [cell.strip() for cell in ended.output.split("│")].count("5") == 1
     assert len(await storage.documents("acr-push")) == 5

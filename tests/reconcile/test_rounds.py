@@ -3,14 +3,15 @@
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
-from asyncio.subprocess import Process
 from collections import Counter
 from typing import Any
 
 from aiohttp import web
 
+from tests.support.commands import Command
 from tests.support.deliveries import recent
 from tests.support.registry import EVENTS, PutInFront, Reconcile, Registry
 from tests.support.servers import Served
@@ -92,11 +93,11 @@ async def test_a_round_killed_at_many_points_loses_nothing(
     missed = [recent() for _ in range(400)]
     registry[EVENTS].entries = [registry.entry(delivery, None) for delivery in missed]
     requests = point = 0
-    process: Process | None = None
+    command: Command | None = None
 
     def stop() -> None:
-        assert process
-        process.kill()
+        assert command
+        command.stop(signal.SIGKILL)
 
     async def guard(_: web.Request, served: Served) -> web.Response:
         nonlocal requests
@@ -110,15 +111,11 @@ async def test_a_round_killed_at_many_points_loses_nothing(
             stop()
         return answer
 
-    settings = {**os.environ, **registry.settings, "AcrEventsStorage": await guarded(guard)}
-    code = f"import sys\n{QUICK}\nfrom tools.cli import app\napp()"
+    settings = {**registry.settings, "AcrEventsStorage": await guarded(guard)}
     for point in POINTS:  # noqa: B007 (guard looks at it)
         requests = 0
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", code, "reconcile", cwd=processes.ROOT, env=settings,
-            stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
-        )  # fmt: skip
-        assert await process.wait() == -9
+        command = Command("reconcile", settings=settings, patch=QUICK)
+        assert (await command.ended()).status == -signal.SIGKILL
         await asyncio.sleep(1.1)  # until others may take over
     point = 0
     result = await reconcile(patch=QUICK)

@@ -3,13 +3,13 @@
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Protocol
 
 import aiohttp
 from aiohttp import web
 from yarl import URL
 
+from tests.support.certificates import certificates
 from tools.ports import free_port
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -27,14 +27,14 @@ class Listen(Protocol):
         """The port on which `handler` is served."""
 
 
-def listener(stack: AsyncExitStack, certificates: Path) -> Listen:
+def listener(stack: AsyncExitStack) -> Listen:
     """Serves handlers on ports of their own until `stack` is closed."""
 
     async def listen(handler: Handler, *, tls: bool = False) -> int:
         context = None
         if tls:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-            context.load_cert_chain(certificates / "cert.pem", certificates / "key.pem")
+            context.load_cert_chain(certificates() / "cert.pem", certificates() / "key.pem")
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", handler)
         runner = web.AppRunner(app, auto_decompress=False, handler_cancellation=True)

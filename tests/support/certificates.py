@@ -1,0 +1,21 @@
+"""A certificate for servers of the tests' own, and the authority that vouches for it."""
+
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import trustme
+
+_FOLDER = TemporaryDirectory(prefix="certificates")  # removed when this process ends
+
+
+@cache
+def certificates() -> Path:
+    """A folder with cert.pem and key.pem, for this machine, and the authority's ca.pem."""
+    folder = Path(_FOLDER.name)
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    certificate.cert_chain_pems[0].write_to_path(folder / "cert.pem")
+    certificate.private_key_pem.write_to_path(folder / "key.pem")
+    return folder

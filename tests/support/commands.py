@@ -1,0 +1,129 @@
+"""`python -m tools` in processes of their own that start fast.
+
+They are forked from a server that has imported the packages of others, but nothing of this
+project: importing takes longer than most commands. The server trusts the tests' own certificates,
+as the trust is decided when a package is imported.
+"""
+
+import asyncio
+import multiprocessing
+import os
+import runpy
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.support.certificates import certificates
+
+ROOT = Path(__file__).parent.parent.parent
+TIMEOUT_SECONDS = 120
+
+_PRELOADED = [
+    "azure.data.tables.aio",
+    "azure.identity.aio",
+    "azure.mgmt.containerregistry.aio",
+    "azure.storage.queue.aio",
+    "jsonschema",
+    "rich.progress",
+    "rich.table",
+    "typer.rich_utils",
+]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended: its exit status, and what it wrote."""
+
+    status: int
+    output: str
+    errors: str
+
+
+class Command:
+    """A command that runs until it ends by itself or is stopped."""
+
+    def __init__(
+        self, *arguments: str, folder: Path = ROOT, settings: Mapping[str, str], patch: str = ""
+    ) -> None:
+        """Starts it in `folder`. `patch` is Python source that runs before it."""
+        self._written = TemporaryDirectory(prefix="command")
+        self._output, self._errors = (Path(self._written.name, name) for name in ("out", "err"))
+        environment = {**os.environ, "NO_COLOR": "1", "COLUMNS": "120", **settings}
+        files = str(self._output), str(self._errors)
+        self._process = _server().Process(
+            target=_run, args=(arguments, str(folder), environment, patch, files)
+        )
+        self._process.start()
+
+    def stop(self, number: signal.Signals) -> None:
+        """Sends it the signal `number`."""
+        assert self._process.pid
+        os.kill(self._process.pid, number)
+
+    def wait(self) -> Ended:
+        """Waits until it ends. It must not show a traceback."""
+        self._process.join(TIMEOUT_SECONDS)
+        status = self._process.exitcode
+        self._process.kill()
+        output, errors = (
+            file.read_text() if file.exists() else "" for file in (self._output, self._errors)
+        )
+        self._written.cleanup()
+        assert status is not None, f"It did not end.\n{output}{errors}"
+        assert "Traceback" not in errors, errors
+        return Ended(status, output, errors)
+
+    async def ended(self) -> Ended:
+        """As `wait`, while this event loop serves what it asks for."""
+        return await asyncio.to_thread(self.wait)
+
+
+def run_tools(*arguments: str, **settings: str) -> Ended:
+    """`python -m tools` with `arguments`, to its end."""
+    return Command(*arguments, settings=settings).wait()
+
+
+async def run_tools_async(*arguments: str, **settings: str) -> Ended:
+    """As `run_tools`, while this event loop serves what the command asks for."""
+    return await Command(*arguments, settings=settings).ended()
+
+
+@cache
+def _server() -> ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOADED)
+    before = os.environ.get("SSL_CERT_FILE")
+    os.environ["SSL_CERT_FILE"] = str(certificates() / "ca.pem")
+    try:
+        from multiprocessing import forkserver
+
+        forkserver.ensure_running()
+    finally:
+        del os.environ["SSL_CERT_FILE"]
+        if before is not None:
+            os.environ["SSL_CERT_FILE"] = before
+    return context
+
+
+def _run(
+    arguments: tuple[str, ...],
+    folder: str,
+    environment: dict[str, str],
+    patch: str,
+    files: tuple[str, str],
+) -> None:
+    """The process itself."""
+    for number, file in enumerate(files, 1):
+        os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.path.insert(0, folder)
+    sys.argv = ["tools", *arguments]
+    exec(patch, {})  # noqa: S102 (the test's own)
+    runpy.run_module("tools", run_name="__main__", alter_sys=True)
