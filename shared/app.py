@@ -3,10 +3,13 @@
 import os
 from functools import cache
 
+from shared import __version__, log
 from shared.ingest import Ingest
 
 
 @cache
 def ingest() -> Ingest:
     """The road, made of the environment on first use. Raises RoutesError, SettingsError."""
-    return Ingest.from_environment(os.environ)
+    made = Ingest.from_environment(os.environ)
+    log.started({"version": __version__})
+    return made

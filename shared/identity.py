@@ -12,6 +12,7 @@ from azure.core.exceptions import ClientAuthenticationError
 from azure.core.pipeline.transport import AioHttpTransport
 
 from shared.connections import Principal
+from shared.transport import USER_AGENT
 
 # Seconds until a request for a token is given up; longer than any delivery waits.
 _PATIENCE = 10
@@ -46,10 +47,13 @@ def credential(principal: Principal, transport: AioHttpTransport) -> AsyncTokenC
 
     asked: AsyncTokenCredential
     if principal.managed:
-        asked = ManagedIdentityCredential(client_id=principal.client_id, transport=transport)
+        asked = ManagedIdentityCredential(
+            client_id=principal.client_id, transport=transport, user_agent=USER_AGENT
+        )
     else:
         asked = DefaultAzureCredential(
             transport=transport,
+            user_agent=USER_AGENT,
             **({"managed_identity_client_id": principal.client_id} if principal.client_id else {}),
         )
     # A pipeline asks a credential for tokens, and for nothing else.

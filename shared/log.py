@@ -20,6 +20,7 @@ DELIVERY = "acr_delivery"
 LOST = "acr_lost_delivery"
 RECONCILED = "acr_reconcile"
 QUEUE = "acr_queue"
+START = "acr_start"
 
 _LOG = logging.getLogger("acr_webhook")
 _MAX_TEXT = 256
@@ -29,6 +30,11 @@ _MAX_LINE = 32_000
 
 # Of any number of queues. What else is in a line leaves room for them, however it is escaped.
 _MAX_NAMES = 100
+
+
+def started(fields: Mapping[str, Any]) -> None:
+    """Logs that the app has started in this process."""
+    _tell(logging.INFO, START, fields)
 
 
 def delivery(level: int, fields: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from azure.mgmt.containerregistry.aio import ContainerRegistryManagementClient
 
 from shared.connections import Principal
 from shared.identity import TokenUnavailable, credential
-from shared.transport import transport
+from shared.transport import USER_AGENT, transport
 from shared.webhooks import Webhook
 
 ACTION = "Microsoft.ContainerRegistry/registries/webhooks/listEvents/action"
@@ -66,6 +66,7 @@ class Management:
             self._endpoint,
             credential_scopes=[f"{self._endpoint}/.default"],
             transport=transport(self._session),
+            user_agent=USER_AGENT,
             # An answer is an answer: the next round asks again.
             retry_status=0,
             retry_total=2,

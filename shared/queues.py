@@ -21,7 +21,7 @@ from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
 from shared import identity
 from shared.connections import Connection, Identity
-from shared.transport import session, transport
+from shared.transport import USER_AGENT, session, transport
 
 NEVER_EXPIRES = -1
 
@@ -89,7 +89,11 @@ def connect(connection: Connection) -> QueueServiceClient:
     To be called on the event loop that will use it, with a connection that `check` passed.
     """
     shared = session()
-    options: dict[str, Any] = {"transport": transport(shared, closes_it=True), "retry_total": 0}
+    options: dict[str, Any] = {
+        "transport": transport(shared, closes_it=True),
+        "retry_total": 0,
+        "user_agent": USER_AGENT,
+    }
     if isinstance(connection, Identity):
         tokens = identity.credential(connection.principal, transport(shared))
         return QueueServiceClient(connection.queue_service_uri, tokens, **options)

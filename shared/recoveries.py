@@ -20,7 +20,7 @@ from azure.data.tables.aio import TableClient, TableServiceClient
 
 from shared.connections import Connection, Identity
 from shared.identity import TokenUnavailable, credential
-from shared.transport import transport
+from shared.transport import USER_AGENT, transport
 from shared.webhooks import Webhook
 
 TABLE = "acrrecovered"
@@ -72,7 +72,11 @@ class Recoveries:
 
         Raises ValueError where nothing could ever be reached by `connection`.
         """
-        options: dict[str, Any] = {"transport": transport(session), "retry_total": 1}
+        options: dict[str, Any] = {
+            "transport": transport(session),
+            "retry_total": 1,
+            "user_agent": USER_AGENT,
+        }
         if isinstance(connection, Identity):
             if connection.table_service_uri is None:
                 raise ValueError(

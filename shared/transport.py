@@ -5,6 +5,12 @@ from urllib.request import getproxies
 import aiohttp
 from azure.core.pipeline.transport import AioHttpTransport
 
+from shared import __version__
+
+# Who asks, for the logs of Azure's services: the SDKs put it before their own names.
+# https://azure.github.io/azure-sdk/general_azurecore.html#telemetry-policy
+USER_AGENT = f"acr-webhook/{__version__}"
+
 # Seconds; for what is not under a deadline of its own.
 _CONNECT = 2
 _READ = 10

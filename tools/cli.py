@@ -71,8 +71,23 @@ QueuePortOnly = Annotated[
 QueuePort = Annotated[int, typer.Option(help="Port of Azurite's queues.", min=1, max=65535)]
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        from shared import __version__
+
+        print(f"acr-webhook {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def _before_every_command() -> None:
+def _before_every_command(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Show the version and exit.", callback=_show_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
     bypass_proxies()
 
 

@@ -12,8 +12,10 @@ from azure.identity import aio
 from shared import identity
 from shared.connections import Principal
 from shared.identity import TokenUnavailable, credential
+from shared.transport import USER_AGENT
 
 TRANSPORT: Any = object()
+ALWAYS = {"transport": TRANSPORT, "user_agent": USER_AGENT}
 
 
 class _Platform:
@@ -56,13 +58,28 @@ def platform(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("managed", "client_id", "made"),
     [
-        (True, None, ("Managed", {"client_id": None, "transport": TRANSPORT})),
-        (True, "8a0b", ("Managed", {"client_id": "8a0b", "transport": TRANSPORT})),
-        (False, None, ("Default", {"transport": TRANSPORT})),
+        (
+            True,
+            None,
+            ("Managed", {"client_id": None, **ALWAYS}),
+        ),
+        (
+            True,
+            "8a0b",
+            ("Managed", {"client_id": "8a0b", **ALWAYS}),
+        ),
+        (False, None, ("Default", ALWAYS)),
         (
             False,
             "8a0b",
-            ("Default", {"managed_identity_client_id": "8a0b", "transport": TRANSPORT}),
+            (
+                "Default",
+                {
+                    "managed_identity_client_id": "8a0b",
+                    "transport": TRANSPORT,
+                    "user_agent": USER_AGENT,
+                },
+            ),
         ),
     ],
 )

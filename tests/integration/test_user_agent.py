@@ -1,0 +1,94 @@
+"""What Azure's services are told of who asks them."""
+
+import time
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from shared.connections import ConnectionString, Principal
+from shared.management import Management, RecordUnavailable
+from shared.queues import Queues, StorageUnavailable
+from shared.recoveries import Recoveries, TableUnavailable
+from shared.transport import USER_AGENT
+from shared.webhooks import Webhook
+
+Listen = Callable[..., Awaitable[int]]
+WEBHOOK = Webhook.parse(
+    "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/images/providers"
+    "/Microsoft.ContainerRegistry/registries/myregistry/webhooks/events"
+)
+
+
+class Service:
+    """Refuses every request, and remembers the User-Agent of each; gives tokens."""
+
+    def __init__(self) -> None:
+        self.agents: list[str] = []
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """Answers as no client tries again."""
+        self.agents.append(request.headers["User-Agent"])
+        if request.path != "/token":
+            return web.Response(status=403)
+        token = {"access_token": "a token", "expires_on": str(int(time.time()) + 3600)}
+        return web.json_response(token | {"token_type": "Bearer", "resource": "r"})
+
+
+@pytest.fixture
+def service() -> Service:
+    return Service()
+
+
+def _account(port: int) -> ConnectionString:
+    return ConnectionString(
+        "AcrEventsStorage",
+        f"AccountName=a;AccountKey=a2V5;QueueEndpoint=http://127.0.0.1:{port}/a;"
+        f"TableEndpoint=http://127.0.0.1:{port}/a",
+    )
+
+
+async def test_queue_client_sends_version(service: Service, listen: Listen) -> None:
+    """A request to Azure Storage queues begins its User-Agent with the app and its version."""
+    queues = Queues(_account(await listen(service.handle)))
+    with pytest.raises(StorageUnavailable):
+        await queues.send("acr-push", b"{}", queues._now() + 5)
+    await queues.close()
+    _require_version(service, "azsdk-python-storage-queue/", requests=1)
+
+
+async def test_table_client_sends_version(service: Service, listen: Listen) -> None:
+    """A request to Azure Storage tables begins its User-Agent with the app and its version."""
+    account = _account(await listen(service.handle))
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(TableUnavailable):
+            await Recoveries(account, session, hold=timedelta(seconds=60)).known(WEBHOOK)
+    _require_version(service, "azsdk-python-data-tables/", requests=1)
+
+
+async def test_management_client_sends_version(
+    service: Service, listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests to the management API, and for its token, begin with the app and its version."""
+    tokens = Service()
+    port = await listen(tokens.handle)
+    monkeypatch.setenv("IDENTITY_ENDPOINT", f"http://127.0.0.1:{port}/token")
+    monkeypatch.setenv("IDENTITY_HEADER", "the platform's")
+    endpoint = f"https://127.0.0.1:{await listen(service.handle, tls=True)}"
+    # The certificate is the test's own.
+    connector = aiohttp.TCPConnector(ssl=False)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        management = Management(endpoint, Principal(managed=True, client_id=None), session)
+        with pytest.raises(RecordUnavailable):
+            await anext(management.pages(WEBHOOK))
+    _require_version(service, "azsdk-python-mgmt-containerregistry/", requests=1)
+    _require_version(tokens, "azsdk-python-identity/", requests=1)
+
+
+def _require_version(service: Service, sdk: str, *, requests: int) -> None:
+    """Each request named the app first, then the SDK."""
+    assert len(service.agents) == requests
+    for agent in service.agents:
+        assert agent.startswith(f"{USER_AGENT} {sdk}")
