@@ -1,7 +1,8 @@
 # Installs what is missing, then does it. `make help` lists the targets.
 
-# Any Python from 3.13 on.
-PYTHON ?= $(shell python3.13 --version >/dev/null 2>&1 && echo python3.13 || echo python3)
+# The Python that the app is deployed with; any later one serves for development.
+DECLARED ?= $(shell cat .python-version)
+PYTHON ?= $(shell python$(DECLARED) --version >/dev/null 2>&1 && echo python$(DECLARED) || echo python3)
 # The older ones that the app runs on too; its unit tests pass on those that are here.
 OLDER := 3.11 3.12
 PORT ?= 7071
@@ -9,32 +10,44 @@ QUEUE_PORT ?= 10001
 # Most tests wait for something, so that two cores serve more than two workers.
 WORKERS ?= 4
 PYTEST := .venv/bin/python -m pytest -q
-PIP := -m pip install --quiet --disable-pip-version-check
+PIP := -m pip install --disable-pip-version-check
+# What pip says, a package at a time: in one line of a terminal, else every twentieth. Its errors are
+# not among it, and are shown at once. (pip's own lines are some four for each package.)
+# A failing pip is not hidden by what its output goes to: `set -o pipefail`, before each use.
+PIP_PROGRESS = awk -v terminal="$$([ -t 1 ] && echo yes)" '\
+	terminal && /^(Collecting|Installing)/ { printf "\r\033[K  %s %s", $$1, $$2 } \
+	!terminal && (/^Collecting/ && ++count % 20 == 1 || /^Installing/) { print "  " $$1, $$2 } \
+	{ fflush() } \
+	END { if (terminal) printf "\r\033[K" }'
 
+SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help install demo start test-unit test test-older test-az bench lint clean
+.PHONY: help install demo start test-unit test test-older test-az lock bench lint clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s%s\n", $$1, $$2}'
 
 install: .venv/installed node_modules/installed ## what development needs, into this folder
 
-.venv/installed: requirements.txt requirements-dev.txt
-	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 13) or sys.exit("Python 3.13 is needed, but $(PYTHON) is " + sys.version.split()[0] + ". Name one: make PYTHON=/path/to/python3.13 ...")'
-	$(PYTHON) -m venv --clear .venv
-	.venv/bin/python $(PIP) -r requirements-dev.txt
+.venv/installed: requirements-dev.txt
+	@tools/prerequisites.sh $(PYTHON) $(DECLARED)
+	@echo "Making a Python environment in .venv, with $$($(PYTHON) --version)."
+	@$(PYTHON) -m venv --clear .venv
+	@echo "Installing what the app, its tools and its tests need into it; this takes a minute or two."
+	@set -o pipefail; .venv/bin/python $(PIP) --require-hashes -r requirements-dev.txt | $(PIP_PROGRESS)
 	@touch $@
 
 node_modules/installed: package.json package-lock.json
-	@command -v npm >/dev/null || { echo "npm is needed (it comes with Node.js 20 or newer): Azurite, the storage emulator, is one of its packages." >&2; exit 1; }
-	npm ci --silent --no-audit --no-fund
+	@tools/prerequisites.sh $(PYTHON) $(DECLARED)
+	@echo "Installing Azurite, the storage emulator, and what its tests need into node_modules."
+	@npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
-demo: install ## send every kind of delivery to the running app, show where each ended
+demo: install ## send the app every kind of delivery, show where each ends
 	@.venv/bin/python -m tools demo
 
-start: install ## run the app and Azurite until Ctrl-C (PORT=7071 QUEUE_PORT=10001)
-	@.venv/bin/python -m tools start --port $(PORT) --queue-port $(QUEUE_PORT)
+start: install ## the app and Azurite until Ctrl-C (PORT=7071 QUEUE_PORT=10001)
+	@exec .venv/bin/python -m tools start --under-make --port $(PORT) --queue-port $(QUEUE_PORT)
 
 test-unit: .venv/installed ## the pure tests: no network, no Node.js (seconds)
 	@$(PYTEST) -n logical tests/unit
@@ -56,20 +69,38 @@ test-older: ## the unit tests on the older Pythons that are here
 		fi; \
 	done
 
-test-az: install .venv-az/installed ## the az commands of the documents, through az's own parser (a large download)
+test-az: install .venv-az/installed ## the documents' az commands, by az's own parser (large download)
 	.venv/bin/python -m pytest -q tests/infra/test_commands.py
 
 .venv-az/installed: requirements-az.txt
-	$(PYTHON) -m venv --clear .venv-az
-	.venv-az/bin/python $(PIP) -r requirements-az.txt
+	@echo "Installing az, whose parser checks the commands of the documents, into .venv-az."
+	@$(PYTHON) -m venv --clear .venv-az
+	@set -o pipefail; .venv-az/bin/python $(PIP) -r requirements-az.txt | $(PIP_PROGRESS)
 	@touch $@
 
-.venv-%/installed: requirements.txt requirements-dev.txt
-	PYENV_VERSION=$* python$* -m venv --clear .venv-$*
-	.venv-$*/bin/python $(PIP) -r requirements-dev.txt
+.venv-%/installed: requirements-older.txt
+	@echo "Installing what the unit tests need on Python $* into .venv-$*."
+	@PYENV_VERSION=$* python$* -m venv --clear .venv-$*
+	@set -o pipefail; .venv-$*/bin/python $(PIP) --require-hashes -r requirements-older.txt | $(PIP_PROGRESS)
 	@touch $@
 
-bench: install ## measure the app against the plain SDK (minutes); writes docs/benchmarks.md
+lock: .venv/bin/uv ## lock files from requirements*.in (UPGRADE=1 DECLARED=3.14)
+	@echo $(DECLARED) >.python-version
+	$(call lock,requirements,$(DECLARED),$(if $(UPGRADE),--upgrade))
+	$(call lock,requirements-dev,$(DECLARED),$(if $(UPGRADE),--upgrade))
+	@# uv keeps to the versions that it finds where it writes.
+	@cp requirements-dev.txt requirements-older.txt
+	$(call lock,requirements-older,$(firstword $(OLDER)))
+
+# Dependabot takes its options from the lock file's first lines.
+lock = .venv/bin/uv pip compile --quiet --universal --python-version $2 --generate-hashes $3 \
+	--custom-compile-command 'make lock (uv pip compile --universal --python-version $2 --generate-hashes)' \
+	--no-config --output-file $1.txt $1.in
+
+.venv/bin/uv:
+	@$(MAKE) --no-print-directory .venv/installed
+
+bench: install ## measure against the plain SDK (minutes; docs/benchmarks.md)
 	@.venv/bin/python -m tools bench
 
 lint: install ## ruff and mypy --strict

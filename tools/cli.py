@@ -92,8 +92,11 @@ def _before_every_command(
 
 
 @contextmanager
-def _plainly() -> Iterator[None]:
-    """Turns errors that a user can put right into a message and exit status 1."""
+def _plainly(*, on_interrupt: int = 130) -> Iterator[None]:
+    """Turns errors that a user can put right into a message and exit status 1.
+
+    Ctrl-C ends with the exit status `on_interrupt`.
+    """
 
     def stop(number: int, _: object) -> None:
         sys.exit(128 + number)
@@ -110,7 +113,7 @@ def _plainly() -> Iterator[None]:
         errors.print(str(error), markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+        raise typer.Exit(on_interrupt) from None
 
 
 @app.command()
@@ -155,10 +158,15 @@ def host(
 
 
 @app.command()
-def start(port: Port = PORT, queue_port: QueuePort = QUEUE_PORT) -> None:
+def start(
+    port: Port = PORT,
+    queue_port: QueuePort = QUEUE_PORT,
+    under_make: Annotated[bool, typer.Option("--under-make", hidden=True)] = False,
+) -> None:
     """Start Azurite and the app, and stay until Ctrl-C."""
+    # make reports any status but 0 as an error, and to it Ctrl-C is none: it is how this ends.
     with (
-        _plainly(),
+        _plainly(on_interrupt=0 if under_make else 130),
         azurite(queue_port, ROOT / ".azurite" / "start") as storage,
         developers_app(port, {"AcrEventsStorage": storage.address, **_schedule()}) as running,
     ):
