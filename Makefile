@@ -10,17 +10,8 @@ QUEUE_PORT ?= 10001
 # Most tests wait for something, so that two cores serve more than two workers.
 WORKERS ?= 4
 PYTEST := .venv/bin/python -m pytest -q
-PIP := -m pip install --disable-pip-version-check
-# What pip says, a package at a time: in one line of a terminal, else every twentieth. Its errors are
-# not among it, and are shown at once. (pip's own lines are some four for each package.)
-# A failing pip is not hidden by what its output goes to: `set -o pipefail`, before each use.
-PIP_PROGRESS = awk -v terminal="$$([ -t 1 ] && echo yes)" '\
-	terminal && /^(Collecting|Installing)/ { printf "\r\033[K  %s %s", $$1, $$2 } \
-	!terminal && (/^Collecting/ && ++count % 20 == 1 || /^Installing/) { print "  " $$1, $$2 } \
-	{ fflush() } \
-	END { if (terminal) printf "\r\033[K" }'
+PIP := -u -m pip install --disable-pip-version-check
 
-SHELL := bash
 .DEFAULT_GOAL := help
 .PHONY: help install demo start test-unit test test-older test-az lock bench lint clean
 
@@ -34,13 +25,13 @@ install: .venv/installed node_modules/installed ## what development needs, into 
 	@echo "Making a Python environment in .venv, with $$($(PYTHON) --version)."
 	@$(PYTHON) -m venv --clear .venv
 	@echo "Installing what the app, its tools and its tests need into it; this takes a minute or two."
-	@set -o pipefail; .venv/bin/python $(PIP) --require-hashes -r requirements-dev.txt | $(PIP_PROGRESS)
+	@tools/progress.sh .venv/bin/python $(PIP) --require-hashes -r requirements-dev.txt
 	@touch $@
 
 node_modules/installed: package.json package-lock.json
 	@tools/prerequisites.sh $(PYTHON) $(DECLARED)
 	@echo "Installing Azurite, the storage emulator, and what its tests need into node_modules."
-	@npm ci --no-audit --no-fund --loglevel=error
+	@tools/progress.sh npm ci --no-audit --no-fund --no-update-notifier --loglevel=http
 	@touch $@
 
 demo: install ## send the app every kind of delivery, show where each ends
@@ -75,13 +66,13 @@ test-az: install .venv-az/installed ## the documents' az commands, by az's own p
 .venv-az/installed: requirements-az.txt
 	@echo "Installing az, whose parser checks the commands of the documents, into .venv-az."
 	@$(PYTHON) -m venv --clear .venv-az
-	@set -o pipefail; .venv-az/bin/python $(PIP) -r requirements-az.txt | $(PIP_PROGRESS)
+	@tools/progress.sh .venv-az/bin/python $(PIP) -r requirements-az.txt
 	@touch $@
 
 .venv-%/installed: requirements-older.txt
 	@echo "Installing what the unit tests need on Python $* into .venv-$*."
 	@PYENV_VERSION=$* python$* -m venv --clear .venv-$*
-	@set -o pipefail; .venv-$*/bin/python $(PIP) --require-hashes -r requirements-older.txt | $(PIP_PROGRESS)
+	@tools/progress.sh .venv-$*/bin/python $(PIP) --require-hashes -r requirements-older.txt
 	@touch $@
 
 lock: .venv/bin/uv ## lock files from requirements*.in (UPGRADE=1 DECLARED=3.14)
@@ -103,10 +94,12 @@ lock = .venv/bin/uv pip compile --quiet --universal --python-version $2 --genera
 bench: install ## measure against the plain SDK (minutes; docs/benchmarks.md)
 	@.venv/bin/python -m tools bench
 
-lint: install ## ruff and mypy --strict
+lint: install ## ruff, mypy --strict, codespell; zizmor for the workflows
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
+	.venv/bin/codespell
+	.venv/bin/zizmor --offline --quiet .github
 
 clean: ## remove what was installed and made here
 	rm -rf .venv .venv-* node_modules .azurite .pytest_cache .mypy_cache .ruff_cache .hypothesis

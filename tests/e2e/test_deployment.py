@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from tools import examples, processes
 from tools.ports import free_port
 
 FUNCTIONS = sorted(file.parent.name for file in processes.ROOT.glob("*/function.json"))
+LOCK = processes.ROOT / "requirements.txt"
 HOST_NEEDS = ["azure-functions-runtime-v1", "croniter", "rich", "typer"]
 
 
@@ -26,6 +28,12 @@ def _package(target: Path) -> Path:
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as package:
         for name in sorted(ignored.match_tree_files(processes.ROOT, negate=True)):
             package.write(processes.ROOT / name, name)
+    return target
+
+
+def _without_hashes(lock: Path, target: Path) -> Path:
+    """A lock file as constraints: pip takes no hashes there for what is named without one."""
+    target.write_text(re.sub(r" \\\n    --hash=\S+", "", lock.read_text()))
     return target
 
 
@@ -57,8 +65,11 @@ def test_the_package_alone_with_its_requirements_answers_under_the_real_runtime(
     _run(sys.executable, "-m", "venv", tmp_path / "venv", cwd=tmp_path)
     python = tmp_path / "venv" / "bin" / "python"
     pip = (python, "-m", "pip", "--disable-pip-version-check")
-    _run(*pip, "install", "-r", app / "requirements.txt", cwd=tmp_path)
+    _run(*pip, "install", "--require-hashes", "-r", app / "requirements.txt", cwd=tmp_path)
     packages = json.loads(_run(*pip, "list", "--format=json", cwd=tmp_path))
+    installed = {each["name"].replace("_", "-").lower(): each["version"] for each in packages}
+    locked_set = dict(re.findall(r"^([\w-]+)(?:\[\w+\])?==(\S+)", LOCK.read_text(), re.M))
+    assert {n: v for n, v in installed.items() if n != "pip"} == locked_set
     with capsys.disabled():
         kib = package.stat().st_size / 1024
         count = len([each for each in packages if each["name"] != "pip"])
@@ -69,7 +80,8 @@ def test_the_package_alone_with_its_requirements_answers_under_the_real_runtime(
     _run(python, "-c", everything, cwd=app, AcrEventsStorage=azurite)
 
     # The host is no part of it: it comes from elsewhere, with what it needs.
-    _run(*pip, "install", *HOST_NEEDS, cwd=tmp_path)
+    locked = _without_hashes(processes.ROOT / "requirements-dev.txt", tmp_path / "locked.txt")
+    _run(*pip, "install", "-c", locked, *HOST_NEEDS, cwd=tmp_path)
     for part in ("tools", "tests/examples", "AcrWebhook", "host.json"):
         source, target = processes.ROOT / part, tmp_path / "host" / part
         if source.is_dir():

@@ -93,8 +93,49 @@ def test_ci_runs_lint_and_tests_on_every_python_that_the_app_runs_on() -> None:
     commands = {
         step["run"] for step in job["steps"] if step.get("if", "").endswith(f"== '{newest}'")
     }
-    assert commands == {"make lint", "make test", "make test-az"}
-    assert any("pytest tests/unit" in step.get("run", "") for step in job["steps"])
+    bicep = "az bicep build --file infra/main.bicep --stdout >/dev/null"
+    assert commands == {"make lint", bicep, "make test", "make test-az"}
+    [units] = [step["run"] for step in job["steps"] if "pytest tests/unit" in step.get("run", "")]
+    assert "pip install --require-hashes -r requirements-older.txt" in units
+
+
+def test_caches_are_those_of_the_setup_actions() -> None:
+    """What pip and npm fetch is cached by the lock files, without another action."""
+    used = {
+        step["uses"].split("@")[0]: step.get("with", {}) for step in _steps(CI) if "uses" in step
+    }
+    assert used.keys() == {"actions/checkout", "actions/setup-python", "actions/setup-node"}
+    assert used["actions/setup-python"]["cache"] == "pip"
+    assert used["actions/setup-python"]["cache-dependency-path"] == "requirements*.txt"
+    assert used["actions/setup-node"]["cache"] == "npm"
+
+
+def test_dependabot_makes_lock_files_anew() -> None:
+    """Dependabot's `uv` reads an *.in file with its lock file; `pip` would edit the pins alone."""
+    updates = _read(ROOT / ".github" / "dependabot.yml")["updates"]
+    [uv] = [each for each in updates if each["package-ecosystem"] == "uv"]
+    assert uv["directory"] == "/"
+    for each in updates:
+        assert each["package-ecosystem"] != "pip" or "/" not in each["directories"]
+    # The options that it takes from a lock file are in its first lines.
+    for lock in ("requirements", "requirements-dev", "requirements-older"):
+        header = (ROOT / f"{lock}.txt").read_text().splitlines()[1]
+        assert "--universal --python-version 3." in header
+
+
+def test_hooks_call_what_the_environment_has() -> None:
+    """Every pre-commit hook is local and runs a program of .venv: nothing else is fetched."""
+    document = _read(ROOT / ".pre-commit-config.yaml")
+    assert {each["repo"] for each in document["repos"]} == {"local"}
+    hooks = [hook for each in document["repos"] for hook in each["hooks"]]
+    names = {hook["entry"].split()[0] for hook in hooks}
+    assert {hook["language"] for hook in hooks} == {"system"}
+    assert names == {
+        f".venv/bin/{name}"
+        for name in ("ruff", "codespell", "check-jsonschema", "zizmor", "python")
+    }
+    for name in names:
+        assert (ROOT / name).exists() or not (ROOT / ".venv").exists()
 
 
 def test_deploying_logs_in_as_a_federated_identity_and_says_what_azd_asks_for() -> None:

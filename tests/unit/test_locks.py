@@ -1,0 +1,143 @@
+"""The lock files say what the *.in files ask for: nothing here asks an index of packages."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parent.parent.parent
+NAMES = ["requirements", "requirements-dev", "requirements-older"]
+DECLARED = (ROOT / ".python-version").read_text().strip()
+
+
+@dataclass
+class Lock:
+    """A lock file: the version, the hashes and the marker of each package."""
+
+    text: str
+    versions: dict[str, str] = field(default_factory=dict)
+    hashes: dict[str, list[str]] = field(default_factory=dict)
+    markers: dict[str, str] = field(default_factory=dict)
+
+
+def _lines(file: Path) -> Iterator[str]:
+    """What a requirements file says, a continued line as one, without comments."""
+    text = file.read_text().replace("\\\n", " ")
+    for line in text.splitlines():
+        said = re.sub(r"(^|\s)#.*", "", line).strip()
+        if said:
+            yield said
+
+
+def _lock(name: str) -> Lock:
+    file = ROOT / f"{name}.txt"
+    lock = Lock(file.read_text())
+    for line in _lines(file):
+        said, *hashes = line.split(" --hash=")
+        requirement = Requirement(said)
+        [exactly] = requirement.specifier
+        assert exactly.operator == "=="
+        package = canonicalize_name(requirement.name)
+        assert package not in lock.versions
+        lock.versions[package] = exactly.version
+        lock.hashes[package] = [each.strip() for each in hashes]
+        lock.markers[package] = str(requirement.marker or "")
+    return lock
+
+
+def _wanted(name: str) -> list[Requirement]:
+    """The requirements of an *.in file, and of those that it refers to by `-r`."""
+    wanted = []
+    for line in _lines(ROOT / f"{name}.in"):
+        if line.startswith("-r "):
+            wanted += _wanted(line.removeprefix("-r ").removesuffix(".in"))
+        elif not line.startswith("-c "):
+            wanted.append(Requirement(line))
+    return wanted
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_lock_satisfies_what_is_wanted(name: str) -> None:
+    """Every line of an *.in file is satisfied by its lock file; else `make lock` is due."""
+    versions = _lock(name).versions
+    wanted = _wanted(name)
+    assert wanted
+    for requirement in wanted:
+        package = canonicalize_name(requirement.name)
+        assert package in versions, f"{requirement}: run `make lock`"
+        assert requirement.specifier.contains(versions[package]), f"{requirement}: run `make lock`"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_lock_has_nothing_unwanted(name: str) -> None:
+    """Every package of a lock file is wanted by an *.in file or by another package."""
+    directly = {canonicalize_name(requirement.name) for requirement in _wanted(name)}
+    # uv says below each package who wants it, on the same line or on those that follow.
+    entries = re.split(r"^(?=[a-z0-9])", _lock(name).text, flags=re.MULTILINE)[1:]
+    for entry in entries:
+        package = entry.partition("==")[0]
+        by = set(re.findall(r"^    #(?: via)? +(\S+(?: requirements\S+)?)$", entry, re.MULTILINE))
+        files = {each for each in by if each.startswith("-")}
+        if files - {"-c requirements.txt"}:
+            assert canonicalize_name(package.partition("[")[0]) in directly, f"{package}: make lock"
+        assert by - {"-c requirements.txt"}, f"{package}: make lock"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_pin_has_hashes(name: str) -> None:
+    """pip installs a lock file with --require-hashes."""
+    hashes = _lock(name).hashes
+    assert hashes
+    for package, of_package in hashes.items():
+        assert of_package, package
+        assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", each) for each in of_package), package
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_locks_name_no_host(name: str) -> None:
+    """A lock file fits every index of packages: it names no address of one."""
+    assert not re.search(r"://|index-url|find-links|trusted-host", _lock(name).text)
+
+
+def test_dev_has_deployed_set() -> None:
+    """What is tested is what is deployed: each deployed package at the same version and hashes."""
+    deployed, dev = _lock("requirements"), _lock("requirements-dev")
+    assert deployed.versions.items() <= dev.versions.items()
+    assert deployed.hashes.items() <= dev.hashes.items()
+
+
+def test_older_agrees_with_deployed() -> None:
+    """On older Pythons too the unit tests meet what is deployed, but for the programming model."""
+    deployed, older = _lock("requirements").versions, _lock("requirements-older").versions
+    model = {"azure-functions"}
+    assert deployed.keys() <= older.keys()
+    others = deployed.keys() - model
+    assert {name: deployed[name] for name in others} == {name: older[name] for name in others}
+    assert older["azure-functions"].startswith("1.")
+
+
+def test_deployed_set_is_for_declared_python() -> None:
+    """No marker drops the programming model where Python is too old for it: pip refuses then."""
+    lock = _lock("requirements")
+    assert f"--python-version {DECLARED} " in lock.text
+    assert lock.versions["azure-functions"].startswith("2.")
+    assert lock.markers["azure-functions"] == ""
+    assert not [marker for marker in lock.markers.values() if "python_version" in marker]
+    assert f"--python-version {DECLARED} " in _lock("requirements-dev").text
+
+
+def test_wanted_files_are_not_deployed() -> None:
+    """Of the requirements, requirements.txt alone is published."""
+    ignored = (ROOT / ".funcignore").read_text().split()
+    files = {file.name for file in ROOT.glob("requirements*")} - {"requirements.txt"}
+    assert files <= set(ignored)
+
+
+def test_templates_read_declared_python() -> None:
+    """The app in Azure runs the Python of .python-version."""
+    template = (ROOT / "infra" / "app.bicep").read_text()
+    assert "version: trim(loadTextContent('../.python-version'))" in template
