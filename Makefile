@@ -24,7 +24,7 @@ install: .venv/installed node_modules/installed ## what development needs, into 
 	@tools/prerequisites.sh $(PYTHON) $(DECLARED)
 	@echo "Making a Python environment in .venv, with $$($(PYTHON) --version)."
 	@$(PYTHON) -m venv --clear .venv
-	@echo "Installing what the app, its tools and its tests need into it; this takes a minute or two."
+	@echo "Installing what the app, its tools and its tests need into it: a minute or two."
 	@tools/progress.sh .venv/bin/python $(PIP) --require-hashes -r requirements-dev.txt
 	@touch $@
 
