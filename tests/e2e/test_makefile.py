@@ -177,7 +177,8 @@ def test_interrupted_start_is_no_error(clone: Clone) -> None:
     ports = [f"PORT={processes.free_port()}", f"QUEUE_PORT={processes.free_azurite_port()}"]
     with subprocess.Popen(
         [str(clone.bin / "make"), "start", *ports], cwd=clone.folder,
-        env={"PATH": str(clone.bin)}, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        env={"PATH": str(clone.bin)}, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, start_new_session=True,
     ) as process:  # fmt: skip
         assert process.stdout
         try:
