@@ -10,6 +10,9 @@ QUEUE_PORT ?= 10001
 # Most tests wait for something, so that two cores serve more than two workers.
 WORKERS ?= 4
 PYTEST := .venv/bin/python -m pytest -q
+# Who asks for these alone needs no Node.js.
+WITHOUT_NODE := test-unit test-older lock .venv/installed
+REQUIRED = tools/prerequisites.sh $(PYTHON) $(DECLARED) $(if $(filter-out $(WITHOUT_NODE),$(MAKECMDGOALS)),node)
 PIP := -u -m pip install --disable-pip-version-check
 
 .DEFAULT_GOAL := help
@@ -21,7 +24,7 @@ help: ## this list
 install: .venv/installed node_modules/installed ## what development needs, into this folder
 
 .venv/installed: requirements-dev.txt
-	@tools/prerequisites.sh $(PYTHON) $(DECLARED)
+	@$(REQUIRED)
 	@echo "Making a Python environment in .venv, with $$($(PYTHON) --version)."
 	@$(PYTHON) -m venv --clear .venv
 	@echo "Installing what the app, its tools and its tests need into it: a minute or two."
@@ -29,7 +32,7 @@ install: .venv/installed node_modules/installed ## what development needs, into 
 	@touch $@
 
 node_modules/installed: package.json package-lock.json
-	@tools/prerequisites.sh $(PYTHON) $(DECLARED)
+	@$(REQUIRED)
 	@echo "Installing Azurite, the storage emulator, and what its tests need into node_modules."
 	@tools/progress.sh npm ci --no-audit --no-fund --no-update-notifier --loglevel=http
 	@touch $@
@@ -43,7 +46,7 @@ start: install ## the app and Azurite until Ctrl-C (PORT=7071 QUEUE_PORT=10001)
 test-unit: .venv/installed ## the pure tests: no network, no Node.js (seconds)
 	@$(PYTEST) -n logical tests/unit
 
-test: install ## every test on Python 3.13, in parallel, with the coverage (minutes)
+test: install ## every test, in parallel, with coverage (minutes)
 	@rm -f .coverage*
 	@$(PYTEST) -n $(WORKERS) --dist worksteal -m "not timing" --cov --cov-report=
 	@echo "Tests whose promise is a time, one after another"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Says in one message what this machine lacks: prerequisites.sh <python> <version>
+# Says in one message what this machine lacks: prerequisites.sh <python> <version> [node]
 # The exit status is 1 where anything is missing.
 python=$1
 version=$2
@@ -24,17 +24,19 @@ case $missing in
 esac
 
 # Azurite, the storage emulator, runs on it.
-if ! command -v node >/dev/null; then
-	lacks "Node.js 20 or newer: node is not on the PATH. See https://nodejs.org/."
-elif ! found=$(node --version 2>&1); then
-	lacks "Node.js 20 or newer: node does not run."
-else
-	major=${found#v}
-	if [ "${major%%.*}" -lt 20 ]; then
-		lacks "Node.js 20 or newer: node is $found. See https://nodejs.org/."
+if [ "$3" = node ]; then
+	if ! command -v node >/dev/null; then
+		lacks "Node.js 20 or newer: node is not on the PATH. See https://nodejs.org/."
+	elif ! found=$(node --version 2>&1); then
+		lacks "Node.js 20 or newer: node does not run."
+	else
+		major=${found#v}
+		if [ "${major%%.*}" -lt 20 ]; then
+			lacks "Node.js 20 or newer: node is $found. See https://nodejs.org/."
+		fi
 	fi
+	command -v npm >/dev/null || lacks "npm, which comes with Node.js: npm is not on the PATH."
 fi
-command -v npm >/dev/null || lacks "npm, which comes with Node.js: npm is not on the PATH."
 
 if [ -n "$missing" ]; then
 	echo "Missing:$missing" >&2

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tools import processes
+from tools.ports import free_azurite_port, free_port
 
 FILES = [".python-version", "Makefile", "package.json", "package-lock.json", "requirements-dev.txt"]
 # What the recipes use, but for what is asked for.
@@ -115,6 +116,14 @@ def test_missing_node_stops_before_pip(clone: Clone) -> None:
     assert not (clone.folder / ".venv").exists()
 
 
+def test_unit_tests_need_no_node(clone: Clone) -> None:
+    """Who runs the unit tests alone is not asked for Node.js."""
+    clone.python(pip=PIP_WORKS)
+    result = clone.make("test-unit")
+    assert result.returncode == 0, result.stderr
+    assert (clone.folder / ".venv" / "installed").exists()
+
+
 def test_steps_are_announced(clone: Clone) -> None:
     """A first run says what it installs, and ends in what was asked for."""
     clone.python(pip=PIP_WORKS)
@@ -174,7 +183,7 @@ def test_interrupted_start_is_no_error(clone: Clone) -> None:
     (clone.folder / "node_modules").mkdir()
     for installed in (python.parent.parent, clone.folder / "node_modules"):
         (installed / "installed").touch()
-    ports = [f"PORT={processes.free_port()}", f"QUEUE_PORT={processes.free_azurite_port()}"]
+    ports = [f"PORT={free_port()}", f"QUEUE_PORT={free_azurite_port()}"]
     with subprocess.Popen(
         [str(clone.bin / "make"), "start", *ports], cwd=clone.folder,
         env={"PATH": str(clone.bin)}, text=True, stdout=subprocess.PIPE,
