@@ -167,7 +167,7 @@ def start(
     # make reports any status but 0 as an error, and to it Ctrl-C is none: it is how this ends.
     with (
         _plainly(on_interrupt=0 if under_make else 130),
-        azurite(queue_port, ROOT / ".azurite" / "start") as storage,
+        azurite(queue_port, ROOT / ".azurite" / f"start-{queue_port}") as storage,
         developers_app(port, {"AcrEventsStorage": storage.address, **_schedule()}) as running,
     ):
         body = "tests/examples/push/documented.json"

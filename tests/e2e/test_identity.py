@@ -164,7 +164,7 @@ async def test_peek_without_a_token_says_so(cloud: Cloud) -> None:
     ended = await run_tools_async("peek", **cloud.settings)
     assert ended.status == 1
     assert (
-        "The queues cannot be read: nobody gives the app a token for its identity." in ended.output
+        "The queues cannot be read: nobody gives the app a token for its identity." in ended.errors
     )
 
 
