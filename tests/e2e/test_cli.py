@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,7 +20,7 @@ import pytest
 from aiohttp import web
 from rich.console import Console
 
-from tests.support.commands import Command, run_tools
+from tests.support.commands import Command, Ended, run_tools
 from tests.support.servers import Listen
 from tests.support.storage import StorageAccount
 from tools import demo, examples, processes
@@ -78,40 +79,35 @@ def test_demo_fails_loudly_when_anything_differs(
         asyncio.run(demo.run(function_url, azurite, Console(quiet=True)))
 
 
-def _start(*arguments: str, **settings: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "tools", "start", *arguments],
-        cwd=processes.ROOT,
-        env={**os.environ, "NO_COLOR": "1", **settings},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def _start(port: int, queue_port: int, **settings: str) -> Command:
+    ports = ("--port", str(port), "--queue-port", str(queue_port))
+    return Command("start", *ports, settings=settings)
+
+
+def _stop(command: Command, port: int, queue_port: int, number: int = signal.SIGTERM) -> Ended:
+    """Stops `start`. It must leave nothing running, and its data goes."""
+    command.stop(signal.Signals(number))
+    ended = command.wait()
+    assert not _listening(port)
+    assert not _listening(queue_port)
+    shutil.rmtree(processes.ROOT / ".azurite" / f"start-{queue_port}")
+    return ended
 
 
 @contextmanager
-def _started(**settings: str) -> Iterator[tuple[subprocess.Popen[str], str, int, int]]:
-    """`start` on free ports, what it said until it was ready, and its ports."""
+def _started(**settings: str) -> Iterator[tuple[str, int]]:
+    """`start` on ports of its own: what it wrote until it was ready, and the app's port."""
     port, queue_port = free_port(), free_azurite_port()
-    process = _start("--port", str(port), "--queue-port", str(queue_port), **settings)
+    command = _start(port, queue_port, **settings)
     try:
-        assert process.stdout
-        said = ""
-        for line in process.stdout:
-            said += line
-            if "Ctrl-C" in line:
-                break
-        yield process, said, port, queue_port
+        yield command.until("Ctrl-C"), port
     finally:
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
-    assert not _listening(port)
-    assert not _listening(queue_port)
+        _stop(command, port, queue_port)
 
 
 @pytest.mark.parametrize("columns", ["40", "80"])
 def test_start_prints_commands_that_work_as_they_stand_in_any_terminal(columns: str) -> None:
-    with _started(COLUMNS=columns) as (_, said, _, _):
+    with _started(COLUMNS=columns) as (said, _):
         commands = said.replace("\\\n", " ").splitlines()
         [curl] = [line for line in commands if line.strip().startswith("curl")]
         [peek] = [line for line in commands if "tools peek" in line]
@@ -129,38 +125,37 @@ def test_start_prints_commands_that_work_as_they_stand_in_any_terminal(columns: 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_start_serves_until_it_is_told_to_stop_and_leaves_nothing_running(number: int) -> None:
-    with _started() as (process, _, port, queue_port):
-        assert _listening(port)
-        assert _listening(queue_port)
-        process.send_signal(number)
-        process.communicate(timeout=60)
-        assert process.returncode == (130 if number == signal.SIGINT else 128 + number)
+    port, queue_port = free_port(), free_azurite_port()
+    command = _start(port, queue_port)
+    command.until("Ctrl-C")
+    assert _listening(port)
+    assert _listening(queue_port)
+    ended = _stop(command, port, queue_port, number)
+    assert ended.status == (130 if number == signal.SIGINT else 128 + number)
 
 
 def test_start_stopped_while_it_starts_leaves_nothing_running() -> None:
     port, queue_port = free_port(), free_azurite_port()
-    process = _start("--port", str(port), "--queue-port", str(queue_port))
-    deadline = time.monotonic() + 60
-    while not _listening(queue_port) and time.monotonic() < deadline:
+    command = _start(port, queue_port)
+    while not _listening(queue_port):
         time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGTERM
-    assert not _listening(port)
-    assert not _listening(queue_port)
+    assert _stop(command, port, queue_port).status == 128 + signal.SIGTERM
 
 
 def test_start_says_so_when_a_part_of_it_ends_by_itself() -> None:
-    with _started() as (process, _, port, _):
-        [child] = [
-            int(folder.name)
-            for folder in Path("/proc").glob("[0-9]*")
-            if f"host\0--port\0{port}\0".encode() in _command_line(folder)
-        ]
-        os.kill(child, signal.SIGKILL)
-        said, _ = process.communicate(timeout=60)
-        assert process.returncode == 1
-        assert "The app has ended by itself" in said
+    port, queue_port = free_port(), free_azurite_port()
+    command = _start(port, queue_port)
+    command.until("Ctrl-C")
+    [child] = [
+        int(folder.name)
+        for folder in Path("/proc").glob("[0-9]*")
+        if f"host\0--port\0{port}\0".encode() in _command_line(folder)
+    ]
+    os.kill(child, signal.SIGKILL)
+    ended = command.wait()
+    assert ended.status == 1
+    assert "The app has ended by itself" in ended.errors
+    shutil.rmtree(processes.ROOT / ".azurite" / f"start-{queue_port}")
 
 
 def _command_line(folder: Path) -> bytes:
@@ -184,7 +179,7 @@ def test_start_takes_core_tools_where_they_are_installed(tmp_path: Path) -> None
     func = tmp_path / "func"
     func.write_text(FUNC)
     func.chmod(0o755)
-    with _started(PATH=f"{tmp_path}:{os.environ['PATH']}") as (_, said, port, _):
+    with _started(PATH=f"{tmp_path}:{os.environ['PATH']}") as (said, port):
         assert f"func was called: start --port {port}" in said
         assert "The function answers" in said
 

@@ -1,9 +1,7 @@
 import asyncio
 import json
-import os
 import shutil
-import subprocess
-import sys
+import signal
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,6 +15,7 @@ from shared.health import REUSE, WAIT, Health
 from shared.ingest import Ingest
 from shared.routing import RoutesError
 from shared.settings import SettingsError
+from tests.support.commands import Command
 from tools import processes
 from tools.ports import free_port
 
@@ -79,24 +78,17 @@ def test_served_with_a_setting_that_cannot_be_used_it_still_answers_and_names_it
 ) -> None:
     shutil.rmtree(app / "AcrWebhook")  # which would not load, and stop this host
     port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tools", "host", "--port", str(port)],
-        cwd=app,
-        env={**os.environ, "AcrEventsStorage": "nonsense"},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    settings = {"AcrEventsStorage": "nonsense"}
+    command = Command("host", "--port", str(port), folder=app, settings=settings)
     try:
-        assert process.stderr
-        while "Health:" not in process.stderr.readline():
-            assert process.poll() is None
+        command.until("Health:")
         with pytest.raises(HTTPError) as caught:
             urlopen(f"http://127.0.0.1:{port}/api/health", timeout=10)
         assert caught.value.code == 503
         assert json.load(caught.value) == {"status": "failed", "checks": {"settings": "failed"}}
     finally:
-        process.terminate()
-        process.communicate(timeout=30)
+        command.stop(signal.SIGTERM)
+        command.wait()
 
 
 @pytest.mark.parametrize(

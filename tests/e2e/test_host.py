@@ -18,6 +18,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.support.commands import Command
 from tests.support.storage import StorageAccount
 from tools.ports import free_port
 
@@ -55,10 +56,6 @@ def _add_echo(app: Path, source: str = ECHO, **changes: object) -> None:
     (app / "Echo" / "function.json").write_text(json.dumps({"bindings": BINDINGS, **changes}))
 
 
-def _command(port: int) -> list[str]:
-    return [sys.executable, "-m", "tools", "host", "--port", str(port)]
-
-
 ENVIRONMENT = {
     "AzureWebJobsStorage": "UseDevelopmentStorage=true",
     "AcrReconcileSchedule": "0 0 0 1 1 *",
@@ -66,44 +63,28 @@ ENVIRONMENT = {
 }
 
 
+def _start(app: Path, port: int, *options: str, **settings: str) -> Command:
+    own = {**ENVIRONMENT, **settings}
+    return Command("host", "--port", str(port), *options, folder=app, settings=own)
+
+
 def _fails(app: Path, **settings: str) -> str:
     """What the host says when it stops by itself, with exit status 1."""
-    result = subprocess.run(
-        _command(free_port()),
-        cwd=app,
-        env={**os.environ, **ENVIRONMENT, **settings},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert result.returncode == 1
-    assert "Traceback" not in result.stderr
-    return result.stderr
+    ended = _start(app, free_port(), **settings).wait()
+    assert ended.status == 1
+    return ended.errors
 
 
 @contextmanager
-def _serving(app: Path, port: int, *options: str, **settings: str) -> Iterator[list[str]]:
+def _serving(app: Path, port: int, *options: str, **settings: str) -> Iterator[str]:
     """Serves the app; what it said until it served."""
-    process = subprocess.Popen(
-        [*_command(port), *options],
-        cwd=app,
-        env={**os.environ, **ENVIRONMENT, **settings},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr
+    command = _start(app, port, *options, **settings)
     try:
-        said = []
-        for line in process.stderr:
-            said.append(line)
-            if "AcrWebhook:" in line:
-                break
-        yield said
+        yield command.until("AcrWebhook:")
     finally:
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
-    assert process.returncode == 0
+        command.stop(signal.SIGINT)
+        status = command.wait(traceback_allowed=True).status
+    assert status == 0
 
 
 async def test_requests_arrive_and_answers_leave_unchanged(
@@ -177,19 +158,9 @@ async def test_values_of_local_settings_json_are_settings_where_the_environment_
 
 def test_it_says_that_it_is_for_local_use(app: Path) -> None:
     port = free_port()
-    process = subprocess.Popen(
-        _command(port), cwd=app, env={**os.environ, **ENVIRONMENT}, stderr=subprocess.PIPE,
-        text=True,
-    )  # fmt: skip
-    assert process.stderr
-    said = ""
-    while "AcrWebhook:" not in said:
-        said += process.stderr.readline()
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
-    assert process.returncode == 0
-    assert "development only" in said
-    assert f"AcrWebhook: [POST] http://127.0.0.1:{port}/api/AcrWebhook" in said
+    with _serving(app, port) as said:
+        assert "development only" in said
+        assert f"AcrWebhook: [POST] http://127.0.0.1:{port}/api/AcrWebhook" in said
 
 
 def test_a_missing_connection_stops_the_app_and_is_named(app: Path) -> None:
@@ -378,7 +349,7 @@ async def test_a_function_whose_trigger_lacks_a_setting_is_named_and_the_others_
         ping = (app / "tests/examples/ping/documented.json").read_bytes()
         async with http.post(f"http://127.0.0.1:{port}/api/AcrWebhook", data=ping) as response:
             assert response.status == 200
-    assert f"Echo is not run: The app setting {missing} is not set." in "".join(said)
+    assert f"Echo is not run: The app setting {missing} is not set." in said
 
 
 async def test_a_timer_calls_its_function_on_schedule_and_at_once_where_that_is_asked_for(
@@ -458,17 +429,25 @@ def main(message: func.QueueMessage) -> None:
 
 def test_a_port_in_use_is_a_clear_error(app: Path, function_url: str) -> None:
     port = function_url.split(":")[2].split("/")[0]
-    result = subprocess.run(
-        _command(int(port)), cwd=app, env={**os.environ, **ENVIRONMENT}, capture_output=True,
-        text=True, timeout=60, check=False,
-    )  # fmt: skip
-    assert result.returncode == 1
-    assert f"Port {port} cannot be used" in result.stderr
-    assert "--port" in result.stderr
+    ended = _start(app, int(port)).wait()
+    assert ended.status == 1
+    assert f"Port {port} cannot be used" in ended.errors
+    assert "--port" in ended.errors
 
 
 def test_modules_of_the_app_are_looked_for_last_as_in_azure(app: Path, tmp_path: Path) -> None:
     first = tmp_path / "first"
     (first / "shared").mkdir(parents=True)
     (first / "shared" / "__init__.py").write_text("raise ImportError('another shared came first')")
-    assert "another shared came first" in _fails(app, PYTHONPATH=str(first))
+    # A process of its own from the start, as Python reads PYTHONPATH when it starts.
+    result = subprocess.run(
+        [sys.executable, "-m", "tools", "host", "--port", str(free_port())],
+        cwd=app,
+        env={**os.environ, **ENVIRONMENT, "PYTHONPATH": str(first)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert "another shared came first" in result.stderr

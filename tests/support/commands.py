@@ -11,6 +11,7 @@ import os
 import runpy
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -28,6 +29,8 @@ _PRELOADED = [
     "azure.identity.aio",
     "azure.mgmt.containerregistry.aio",
     "azure.storage.queue.aio",
+    "azure_functions_runtime_v1",
+    "croniter",
     "jsonschema",
     "rich.progress",
     "rich.table",
@@ -65,18 +68,30 @@ class Command:
         assert self._process.pid
         os.kill(self._process.pid, number)
 
-    def wait(self) -> Ended:
-        """Waits until it ends. It must not show a traceback."""
+    def until(self, text: str) -> str:
+        """What it has written, both streams, once `text` is in that."""
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        while text not in (written := "".join(self._read())):
+            assert self._process.is_alive(), f"It ended without {text!r}.\n{written}"
+            assert time.monotonic() < deadline, f"It did not write {text!r}.\n{written}"
+            time.sleep(0.02)
+        return written
+
+    def wait(self, *, traceback_allowed: bool = False) -> Ended:
+        """Waits until it ends. It must not show a traceback, unless that is the test's own."""
         self._process.join(TIMEOUT_SECONDS)
         status = self._process.exitcode
         self._process.kill()
-        output, errors = (
-            file.read_text() if file.exists() else "" for file in (self._output, self._errors)
-        )
+        output, errors = self._read()
         self._written.cleanup()
         assert status is not None, f"It did not end.\n{output}{errors}"
-        assert "Traceback" not in errors, errors
+        assert traceback_allowed or "Traceback" not in errors, errors
         return Ended(status, output, errors)
+
+    def _read(self) -> tuple[str, str]:
+        files = (self._output, self._errors)
+        output, errors = (file.read_text() if file.exists() else "" for file in files)
+        return output, errors
 
     async def ended(self) -> Ended:
         """As `wait`, while this event loop serves what it asks for."""
@@ -123,7 +138,7 @@ def _run(
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    sys.path.insert(0, folder)
+    sys.path[:] = [folder, *(each for each in sys.path if each not in ("", str(ROOT)))]
     sys.argv = ["tools", *arguments]
     exec(patch, {})  # noqa: S102 (the test's own)
     runpy.run_module("tools", run_name="__main__", alter_sys=True)
