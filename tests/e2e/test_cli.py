@@ -24,7 +24,7 @@ from tests.support.servers import Listen
 from tests.support.storage import StorageAccount
 from tools import demo, examples, processes
 from tools.function_app import ToolError
-from tools.ports import free_port
+from tools.ports import free_azurite_port, free_port
 
 
 def _listening(port: int) -> bool:
@@ -92,7 +92,7 @@ def _start(*arguments: str, **settings: str) -> subprocess.Popen[str]:
 @contextmanager
 def _started(**settings: str) -> Iterator[tuple[subprocess.Popen[str], str, int, int]]:
     """`start` on free ports, what it said until it was ready, and its ports."""
-    port, queue_port = free_port(), free_port()
+    port, queue_port = free_port(), free_azurite_port()
     process = _start("--port", str(port), "--queue-port", str(queue_port), **settings)
     try:
         assert process.stdout
@@ -138,7 +138,7 @@ def test_start_serves_until_it_is_told_to_stop_and_leaves_nothing_running(number
 
 
 def test_start_stopped_while_it_starts_leaves_nothing_running() -> None:
-    port, queue_port = free_port(), free_port()
+    port, queue_port = free_port(), free_azurite_port()
     process = _start("--port", str(port), "--queue-port", str(queue_port))
     deadline = time.monotonic() + 60
     while not _listening(queue_port) and time.monotonic() < deadline:
