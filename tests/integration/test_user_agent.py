@@ -1,7 +1,6 @@
 """What Azure's services are told of who asks them."""
 
 import time
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import aiohttp
@@ -14,8 +13,8 @@ from shared.queues import Queues, StorageUnavailable
 from shared.recoveries import Recoveries, TableUnavailable
 from shared.transport import USER_AGENT
 from shared.webhooks import Webhook
+from tests.support.servers import Listen
 
-Listen = Callable[..., Awaitable[int]]
 WEBHOOK = Webhook.parse(
     "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/images/providers"
     "/Microsoft.ContainerRegistry/registries/myregistry/webhooks/events"
