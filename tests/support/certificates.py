@@ -1,18 +1,22 @@
 """A certificate for servers of the tests' own, and the authority that vouches for it."""
 
+import atexit
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import trustme
 
-_FOLDER = TemporaryDirectory(prefix="certificates")  # removed when this process ends
-
 
 @cache
 def certificates() -> Path:
-    """A folder with cert.pem and key.pem, for this machine, and the authority's ca.pem."""
-    folder = Path(_FOLDER.name)
+    """A folder with cert.pem and key.pem, for this machine, and the authority's ca.pem.
+
+    It is removed when this process ends.
+    """
+    temporary = TemporaryDirectory(prefix="certificates")
+    atexit.register(temporary.cleanup)
+    folder = Path(temporary.name)
     authority = trustme.CA()
     certificate = authority.issue_cert("127.0.0.1")
     authority.cert_pem.write_to_path(folder / "ca.pem")
