@@ -20,7 +20,7 @@ async def main(timer: func.TimerRequest) -> None:
     """Recovers what was missed of the deliveries of all webhooks in ACR_WEBHOOKS."""
     if SETTINGS.webhooks:
         # Neither the start of the app nor a delivery shall wait for this to be imported.
-        await asyncio.to_thread(import_module, "shared.reconciliation")
-        from shared.reconciliation import Reconciliation
+        await asyncio.to_thread(import_module, "shared.reconcile.runner")
+        from shared.reconcile.runner import Reconciliation
 
         await Reconciliation(ingest(), SETTINGS).run()

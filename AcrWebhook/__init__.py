@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import azure.functions as func
 
 from shared.app import ingest
-from shared.ingest import Delivery
+from shared.pipeline import Delivery
 
 # Made when the function is loaded: a setting or a route that cannot be used stops the app then.
 INGEST = ingest()

@@ -3,7 +3,7 @@
 import azure.functions as func
 
 from shared.app import ingest
-from shared.health import Health
+from shared.monitoring.health import Health
 
 HEALTH = Health(ingest)
 

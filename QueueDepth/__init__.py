@@ -2,8 +2,8 @@
 
 import azure.functions as func
 
-from shared import depth
 from shared.app import ingest
+from shared.monitoring import queue_depth as depth
 
 
 async def main(timer: func.TimerRequest) -> None:

@@ -4,7 +4,7 @@ import os
 from functools import cache
 
 from shared import __version__, log
-from shared.ingest import Ingest
+from shared.pipeline import Ingest
 
 
 @cache

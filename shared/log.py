@@ -13,8 +13,8 @@ from pathlib import Path
 from traceback import extract_tb
 from typing import Any
 
-from shared.rejected import body_bytes
-from shared.text import clip
+from shared.core.dead_letter import body_bytes
+from shared.core.text import clip
 
 DELIVERY = "acr_delivery"
 LOST = "acr_lost_delivery"

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from shared import connections
-from shared.connections import Connection, Principal, require_https
-from shared.limits import MAX_MESSAGE_BYTES
-from shared.registries import AllowList
-from shared.webhooks import Webhook, webhooks
+from shared.core.limits import MAX_MESSAGE_BYTES
+from shared.core.registries import AllowList
+from shared.core.webhooks import Webhook, webhooks
+from shared.storage import connections
+from shared.storage.connections import Connection, Principal, require_https
 
 # Beyond any delivery known (a push has about 900 bytes), and still a message of its own.
 MAX_BODY_BYTES = 32 * 1024

@@ -8,8 +8,8 @@ import pytest
 from tests.support.deliveries import every_example
 from tests.support.servers import Listen, listener
 from tests.support.storage import StorageAccount
-from tools import processes
-from tools.ports import free_azurite_port
+from tools.localhost import processes
+from tools.localhost.ports import free_azurite_port
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

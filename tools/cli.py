@@ -23,9 +23,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tools import examples
-from tools.function_app import ToolError, read_local_settings
-from tools.ports import free_azurite_port, free_port
-from tools.processes import (
+from tools.localhost.function_app import ToolError, read_local_settings
+from tools.localhost.ports import free_azurite_port, free_port
+from tools.localhost.processes import (
     ROOT,
     Child,
     azurite,
@@ -34,11 +34,11 @@ from tools.processes import (
     developers_app,
     function_url,
 )
-from tools.processes import app as app_of_its_own
+from tools.localhost.processes import app as app_of_its_own
 
 if TYPE_CHECKING:
-    from shared.connections import Connection
     from shared.settings import Settings
+    from shared.storage.connections import Connection
 
 PORT = 7071  # Core Tools' own
 QUEUE_PORT = 10001  # Azurite's own
@@ -130,7 +130,7 @@ def host(
     ] = False,
 ) -> None:
     """Serve a function app, this one or another, for local use only (no keys are checked)."""
-    from tools import host as local_host
+    from tools.localhost import host as local_host
 
     def ready(functions: list[local_host.Function]) -> None:
         errors.print("Local host, for development only: it checks no keys.", style="dim")
@@ -327,8 +327,8 @@ def reconcile(
     """
     from rich.table import Table
 
-    from shared.ingest import Ingest
-    from shared.reconciliation import Reconciliation
+    from shared.pipeline import Ingest
+    from shared.reconcile.runner import Reconciliation
     from shared.settings import ReconcileSettings
 
     with _plainly():
@@ -461,8 +461,8 @@ def bench() -> None:
 
     Exit status: 0 where every target is reached, else 1.
     """
-    from tools import bench_report as report
-    from tools.bench import Bench
+    from tools.bench import report
+    from tools.bench.runner import Bench
 
     with (
         _plainly(),
@@ -492,9 +492,9 @@ def _schedule() -> dict[str, str]:
 
 def _settings(queue_port: int | None) -> "Settings":
     """The settings that the app itself would have here, but for a `queue_port` that is given."""
-    from shared import connections
-    from shared.queues import check
     from shared.settings import Settings
+    from shared.storage import connections
+    from shared.storage.queues import check
 
     read_local_settings(ROOT)
     of_accounts = [

@@ -8,7 +8,7 @@ from typing import Any
 
 import aiohttp
 
-from tools.function_app import ToolError
+from tools.localhost.function_app import ToolError
 
 _SECONDS = 5  # as long as the registry waits
 

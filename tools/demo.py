@@ -9,14 +9,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from shared.actions import actions
-from shared.connections import ConnectionString
-from shared.normalisation import to_event
-from shared.registries import Registry
-from shared.routing import Routes
+from shared.core.actions import actions
+from shared.core.normalization import to_event
+from shared.core.registries import Registry
+from shared.core.routing import Routes
+from shared.storage.connections import ConnectionString
 from tools import examples, queue_table
 from tools.deliveries import post
-from tools.function_app import ToolError
+from tools.localhost.function_app import ToolError
 
 REGISTRY = "myregistry.azurecr.io"
 

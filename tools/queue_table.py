@@ -9,11 +9,11 @@ from azure.core.exceptions import AzureError
 from rich.markup import escape
 from rich.table import Table
 
-from shared.connections import Connection
-from shared.parsing import decode
-from shared.queues import connect, is_missing, reason
-from shared.text import clip
-from tools.function_app import ToolError
+from shared.core.parsing import decode
+from shared.core.text import clip
+from shared.storage.connections import Connection
+from shared.storage.queues import connect, is_missing, reason
+from tools.localhost.function_app import ToolError
 
 MOST_MESSAGES = 32  # as many as Storage shows at once
 

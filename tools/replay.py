@@ -13,15 +13,15 @@ from typing import Any, TypeVar
 from azure.storage.queue import BinaryBase64EncodePolicy, QueueMessage
 from azure.storage.queue.aio import QueueClient
 
-from shared import rejected
-from shared.ingest import Delivery, Ingest
-from shared.limits import MAX_MESSAGE_BYTES
-from shared.problems import Problem
-from shared.queues import connect, is_missing, reason
-from shared.routing import RoutesError
+from shared.core import dead_letter as rejected
+from shared.core.limits import MAX_MESSAGE_BYTES
+from shared.core.problems import Problem
+from shared.core.routing import RoutesError
+from shared.core.validation import validator, violations
+from shared.pipeline import Delivery, Ingest
 from shared.settings import SettingsError
-from shared.validation import validator, violations
-from tools.function_app import ToolError
+from shared.storage.queues import connect, is_missing, reason
+from tools.localhost.function_app import ToolError
 
 # Seconds. While a delivery is in hand, others do not see it; if we die, they do after this time.
 HOLD = 300

@@ -8,14 +8,14 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from shared.actions import actions, event_actions
-from shared.normalisation import to_event
-from shared.problems import Problem
-from shared.registries import AllowList
-from shared.routing import VALUES, Routes, RoutesError
-from shared.validation import DeliveryValidator
+from shared.core.actions import actions, event_actions
+from shared.core.normalization import to_event
+from shared.core.problems import Problem
+from shared.core.registries import AllowList
+from shared.core.routing import VALUES, Routes, RoutesError
+from shared.core.validation import DeliveryValidator
 from tools import examples
-from tools.function_app import ToolError
+from tools.localhost.function_app import ToolError
 
 
 @dataclass(frozen=True)

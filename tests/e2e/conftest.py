@@ -8,8 +8,8 @@ import aiohttp
 import pytest
 
 from tests.support.apps import Routes, Serve, copy_app, write_routes
-from tools import processes
-from tools.ports import free_port
+from tools.localhost import processes
+from tools.localhost.ports import free_port
 
 
 @pytest.fixture(scope="session")

@@ -23,9 +23,10 @@ from rich.console import Console
 from tests.support.commands import Command, Ended, run_tools
 from tests.support.servers import Listen
 from tests.support.storage import StorageAccount
-from tools import demo, examples, processes
-from tools.function_app import ToolError
-from tools.ports import free_azurite_port, free_port
+from tools import demo, examples
+from tools.localhost import processes
+from tools.localhost.function_app import ToolError
+from tools.localhost.ports import free_azurite_port, free_port
 
 
 def _listening(port: int) -> bool:

@@ -17,12 +17,12 @@ import pytest
 from azure.core.exceptions import ResourceExistsError
 from azure.storage.queue.aio import QueueClient
 
-from shared.actions import actions
+from shared.core.actions import actions
 from tests.support.apps import Serve
 from tests.support.deliveries import example
 from tests.support.storage import StorageAccount
-from tools import processes
-from tools.ports import free_port
+from tools.localhost import processes
+from tools.localhost.ports import free_port
 
 EXAMPLES = processes.ROOT / "examples"
 CONSUMERS = ["python_function", "python_worker", "node_worker"]

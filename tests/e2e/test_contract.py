@@ -6,12 +6,12 @@ from typing import Any
 import aiohttp
 import pytest
 
-from shared.actions import actions
-from shared.validation import validator, violations
+from shared.core.actions import actions
+from shared.core.validation import validator, violations
 from tests.support.deliveries import example, read_back
 from tests.support.storage import StorageAccount
-from tools import processes
-from tools.ports import free_port
+from tools.localhost import processes
+from tools.localhost.ports import free_port
 
 RECORD = validator("rejected.v1.json")
 PROBLEM = "application/problem+json"

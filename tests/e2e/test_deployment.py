@@ -14,8 +14,9 @@ from urllib.request import urlopen
 import pytest
 from pathspec import GitIgnoreSpec
 
-from tools import examples, processes
-from tools.ports import free_port
+from tools import examples
+from tools.localhost import processes
+from tools.localhost.ports import free_port
 
 FUNCTIONS = sorted(file.parent.name for file in processes.ROOT.glob("*/function.json"))
 LOCK = processes.ROOT / "requirements.txt"
@@ -76,7 +77,7 @@ def test_the_package_alone_with_its_requirements_answers_under_the_real_runtime(
         print(f"\nThe package has {kib:.0f} KiB; its requirements are {count} packages.")
 
     # All that the functions ever import is there.
-    everything = f"import {', '.join(FUNCTIONS)}, shared.reconciliation, azure.identity.aio"
+    everything = f"import {', '.join(FUNCTIONS)}, shared.reconcile.runner, azure.identity.aio"
     _run(python, "-c", everything, cwd=app, AcrEventsStorage=azurite)
 
     # The host is no part of it: it comes from elsewhere, with what it needs.

@@ -11,13 +11,13 @@ from urllib.request import urlopen
 import aiohttp
 import pytest
 
-from shared.health import REUSE, WAIT, Health
-from shared.ingest import Ingest
-from shared.routing import RoutesError
+from shared.core.routing import RoutesError
+from shared.monitoring.health import REUSE, WAIT, Health
+from shared.pipeline import Ingest
 from shared.settings import SettingsError
 from tests.support.commands import Command
-from tools import processes
-from tools.ports import free_port
+from tools.localhost import processes
+from tools.localhost.ports import free_port
 
 QUEUES = ["acr-push", "acr-delete", "acr-chart-push", "acr-chart-delete", "acr-quarantine",
           "acr-rejected"]  # fmt: skip

@@ -20,7 +20,7 @@ import pytest
 
 from tests.support.commands import Command
 from tests.support.storage import StorageAccount
-from tools.ports import free_port
+from tools.localhost.ports import free_port
 
 BINDINGS = [
     {"type": "httpTrigger", "direction": "in", "name": "req", "route": "Echo/Here"},

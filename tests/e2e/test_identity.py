@@ -11,15 +11,15 @@ from typing import Any
 import aiohttp
 import pytest
 
-from shared.actions import event_actions
+from shared.core.actions import event_actions
 from tests.support.apps import ServeAsIdentity
 from tests.support.certificates import certificates
 from tests.support.cloud import CLIENT_ID, HEADER, SENDER, Cloud
 from tests.support.commands import run_tools_async
 from tests.support.deliveries import example
 from tests.support.servers import Listen
-from tools import processes
-from tools.ports import free_azurite_port, free_port
+from tools.localhost import processes
+from tools.localhost.ports import free_azurite_port, free_port
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tools import processes
-from tools.ports import free_azurite_port, free_port
+from tools.localhost import processes
+from tools.localhost.ports import free_azurite_port, free_port
 
 FILES = [".python-version", "Makefile", "package.json", "package-lock.json", "requirements-dev.txt"]
 # What the recipes use, but for what is asked for.

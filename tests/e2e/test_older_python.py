@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tools import processes
+from tools.localhost import processes
 
 MAKEFILE = (processes.ROOT / "Makefile").read_text()
 OLDER = re.findall(r"^OLDER := (.+)$", MAKEFILE, re.MULTILINE)[0].split()

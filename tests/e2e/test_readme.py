@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from shared import connections
-from shared.actions import actions
+from shared.core.actions import actions
+from shared.core.normalization import to_event
+from shared.core.problems import Kind
+from shared.core.registries import AllowList
 from shared.log import DELIVERY, LOST, QUEUE, RECONCILED
-from shared.normalisation import to_event
-from shared.problems import Kind
-from shared.registries import AllowList
+from shared.storage import connections
 from tests.support.storage import StorageAccount
-from tools import examples, processes
+from tools import examples
+from tools.localhost import processes
 
 README = (processes.ROOT / "README.md").read_text()
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from shared.answers import Answer
-from shared.ingest import Delivery, Ingest
+from shared.core.dead_letter import body_bytes
+from shared.core.responses import Answer
 from shared.log import DELIVERY, LOST
-from shared.rejected import body_bytes
+from shared.pipeline import Delivery, Ingest
 from tests.support.deliveries import delivery, example
 from tests.support.faults import FaultProxy
 from tests.support.storage import StorageAccount

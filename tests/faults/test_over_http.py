@@ -12,8 +12,8 @@ from shared.log import LOST
 from tests.support.deliveries import example
 from tests.support.faults import FaultProxy
 from tests.support.storage import StorageAccount
-from tools import processes
-from tools.ports import free_port
+from tools.localhost import processes
+from tools.localhost.ports import free_port
 
 MANY = 50
 

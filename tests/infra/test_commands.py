@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tools import processes
+from tools.localhost import processes
 
 ROOT = processes.ROOT
 DOCUMENTS = (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")))

@@ -13,14 +13,15 @@ from typing import Any
 
 import pytest
 
-from shared import depth, log
-from shared.ingest import Delivery, Ingest
-from shared.queues import Depth, StorageUnavailable
-from shared.reconciliation import RECOVERED
-from shared.routing import Routes
+from shared import log
+from shared.core.routing import Routes
+from shared.monitoring import queue_depth as depth
+from shared.pipeline import Delivery, Ingest
+from shared.reconcile.runner import RECOVERED
 from shared.settings import Settings
+from shared.storage.queues import Depth, StorageUnavailable
 from tests.support.deliveries import example
-from tools import processes
+from tools.localhost import processes
 
 INFRA = processes.ROOT / "infra"
 

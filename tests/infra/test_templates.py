@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from shared import connections
-from shared.actions import event_actions
-from shared.connections import Identity, Principal
-from shared.management import ACTION
-from shared.recoveries import TABLE
-from shared.routing import Routes
+from shared.core.actions import event_actions
+from shared.core.routing import Routes
+from shared.reconcile.ledger import TABLE
+from shared.reconcile.management import ACTION
 from shared.settings import ReconcileSettings, Settings
+from shared.storage import connections
+from shared.storage.connections import Identity, Principal
 from tests.support.bicep import REGISTRY, Deployment, deploy, deploy_from
-from tools import processes
+from tools.localhost import processes
 
 ROOT = processes.ROOT
 INFRA = ROOT / "infra"

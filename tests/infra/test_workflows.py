@@ -12,7 +12,7 @@ from urllib.request import urlopen
 import pytest
 from ruamel.yaml import YAML
 
-from tools import processes
+from tools.localhost import processes
 
 ROOT = processes.ROOT
 WORKFLOWS = sorted(ROOT.glob(".github/workflows/*.yml"))

@@ -15,9 +15,9 @@ from typing import Any
 import azure.functions as func
 import pytest
 
-from shared.actions import actions
 from shared.app import ingest
-from shared.validation import validator, violations
+from shared.core.actions import actions
+from shared.core.validation import validator, violations
 from tests.support.deliveries import example
 from tests.support.storage import StorageAccount
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from shared import depth
-from shared.ingest import Ingest
 from shared.log import QUEUE
+from shared.monitoring import queue_depth as depth
+from shared.pipeline import Ingest
 from tests.support.storage import StorageAccount
-from tools import processes
-from tools.ports import free_port
+from tools.localhost import processes
+from tools.localhost.ports import free_port
 
 
 def _lines(text: str) -> dict[str, dict[str, Any]]:

@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 import pytest
 from aiohttp import web
 
-from shared.connections import ConnectionString
-from shared.limits import MAX_MESSAGE_BYTES
-from shared.queues import Depth, Queues, StorageUnavailable
+from shared.core.limits import MAX_MESSAGE_BYTES
+from shared.storage.connections import ConnectionString
+from shared.storage.queues import Depth, Queues, StorageUnavailable
 from tests.support.servers import Listen
 from tests.support.storage import StorageAccount
-from tools import processes
-from tools.ports import free_port
+from tools.localhost import processes
+from tools.localhost.ports import free_port
 
 
 @pytest.fixture

@@ -5,16 +5,16 @@ from datetime import UTC, datetime
 
 import pytest
 
-from shared.ingest import Delivery, Ingest
-from shared.queues import Queues
-from shared.routing import Routes
+from shared.core.routing import Routes
+from shared.core.validation import validator, violations
+from shared.pipeline import Delivery, Ingest
 from shared.settings import Settings
-from shared.validation import validator, violations
+from shared.storage.queues import Queues
 from tests.support.commands import Ended, run_tools
 from tests.support.deliveries import example, reject
 from tests.support.storage import StorageAccount
-from tools import processes
-from tools.ports import free_port
+from tools.localhost import processes
+from tools.localhost.ports import free_port
 from tools.replay import Replay
 
 RECORD = validator("rejected.v1.json")

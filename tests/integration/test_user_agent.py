@@ -7,12 +7,12 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from shared.connections import ConnectionString, Principal
-from shared.management import Management, RecordUnavailable
-from shared.queues import Queues, StorageUnavailable
-from shared.recoveries import Recoveries, TableUnavailable
-from shared.transport import USER_AGENT
-from shared.webhooks import Webhook
+from shared.core.webhooks import Webhook
+from shared.reconcile.ledger import Recoveries, TableUnavailable
+from shared.reconcile.management import Management, RecordUnavailable
+from shared.storage.connections import ConnectionString, Principal
+from shared.storage.queues import Queues, StorageUnavailable
+from shared.storage.transport import USER_AGENT
 from tests.support.servers import Listen
 
 WEBHOOK = Webhook.parse(

@@ -13,15 +13,15 @@ from azure.core.pipeline import PipelineContext, PipelineRequest
 from azure.core.rest import HttpRequest
 from azure.data.tables.aio import TableClient, TableServiceClient
 
-from shared.management import ACTION, RecordUnavailable, SameOrigin
-from shared.validation import validator, violations
+from shared.core.validation import validator, violations
+from shared.reconcile.management import ACTION, RecordUnavailable, SameOrigin
 from tests.support.commands import Command
 from tests.support.deliveries import read_back, recent
 from tests.support.registry import CONTOSO_EVENTS, EVENTS, Reconcile, Registry
 from tests.support.servers import Handler
 from tests.support.storage import StorageAccount
-from tools import processes
-from tools.ports import free_port
+from tools.localhost import processes
+from tools.localhost.ports import free_port
 
 PROBLEM = '{"type": "https://acr-webhook.example/problems/'
 
@@ -224,7 +224,7 @@ async def test_a_webhook_whose_record_cannot_be_had_is_named_and_the_others_go_o
     registry[EVENTS].entries = [registry.entry(missed)]
     result = await reconcile(
         ACR_WEBHOOKS=f"{CONTOSO_EVENTS},{EVENTS}",
-        patch="import shared.management as m; m._PATIENCE = 1",
+        patch="import shared.reconcile.management as m; m._PATIENCE = 1",
     )
     assert result.status == 1
     assert f"contoso/events: {says}" in result.output
@@ -394,7 +394,7 @@ async def test_a_queue_that_fails_does_not_keep_events_for_others_waiting(
     entries = [registry.entry(recent()) for _ in range(200)]
     registry[EVENTS].entries = [*entries, registry.entry(behind)]
     patch = (
-        "from shared.queues import Queues, StorageUnavailable\n"
+        "from shared.storage.queues import Queues, StorageUnavailable\n"
         "send, tried = Queues.send, []\n"
         "async def failing(self, queue, *more):\n"
         "    if queue != 'acr-push': return await send(self, queue, *more)\n"
@@ -451,7 +451,7 @@ async def test_an_event_that_could_not_be_noted_is_said_and_may_come_twice(
     missed = recent()
     registry[EVENTS].entries = [registry.entry(missed)]
     patch = (
-        "from shared.recoveries import Recoveries, TableUnavailable\n"
+        "from shared.reconcile.ledger import Recoveries, TableUnavailable\n"
         "async def note(*_): raise TableUnavailable('the table is away')\n"
         "Recoveries.note = note"
     )
@@ -467,7 +467,7 @@ async def test_a_round_that_lasts_too_long_ends_and_says_so(
 ) -> None:
     registry[EVENTS].entries = [registry.entry(recent()) for _ in range(3)]
     patch = (
-        "from shared.reconciliation import Reconciliation\n"
+        "from shared.reconcile.runner import Reconciliation\n"
         "init = Reconciliation.__init__\n"
         "def short(self, *a, **k): init(self, *a, **{**k, 'seconds': -1})\n"
         "Reconciliation.__init__ = short"
@@ -485,7 +485,7 @@ async def test_events_that_fail_do_not_keep_those_behind_them_waiting(
     behind = recent("delete")
     registry[EVENTS].entries = [*entries, registry.entry(behind)]
     patch = (
-        "from shared.ingest import Ingest\n"
+        "from shared.pipeline import Ingest\n"
         "whole = Ingest.recover\n"
         "async def recover(self, delivery, problem=None):\n"
         "    if b'\"push\"' in delivery.body: raise KeyError('secret')\n"

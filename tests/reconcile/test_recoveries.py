@@ -7,16 +7,16 @@ from datetime import UTC, datetime, timedelta, tzinfo
 import pytest
 from aiohttp import web
 
-from shared.connections import ConnectionString, Identity, Principal
-from shared.reconciliation import login_server
-from shared.recoveries import Lease, Recoveries, TableUnavailable, Taken, row
-from shared.registries import AllowList
-from shared.transport import session
-from shared.webhooks import Webhook
+from shared.core.registries import AllowList
+from shared.core.webhooks import Webhook
+from shared.reconcile.ledger import Lease, Recoveries, TableUnavailable, Taken, row
+from shared.reconcile.runner import login_server
+from shared.storage.connections import ConnectionString, Identity, Principal
+from shared.storage.transport import session
 from tests.support.registry import PutInFront, Registry
 from tests.support.servers import Served
-from tools import processes
-from tools.ports import free_port
+from tools.localhost import processes
+from tools.localhost.ports import free_port
 
 ID = (
     "/subscriptions/0/resourceGroups/images/providers/Microsoft.ContainerRegistry"
@@ -48,7 +48,7 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
     def put_forward(by: timedelta) -> None:
         Clock.ahead += by
 
-    monkeypatch.setattr("shared.recoveries.datetime", Clock)
+    monkeypatch.setattr("shared.reconcile.ledger.datetime", Clock)
     return put_forward
 
 

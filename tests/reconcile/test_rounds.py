@@ -16,15 +16,15 @@ from tests.support.deliveries import recent
 from tests.support.registry import EVENTS, PutInFront, Reconcile, Registry
 from tests.support.servers import Served
 from tests.support.storage import StorageAccount
-from tools import processes
-from tools.ports import free_port
+from tools.localhost import processes
+from tools.localhost.ports import free_port
 
 # The request to storage at which a round is killed: an even one before it reaches storage, an odd
 # one after it was served and before the answer. All of them are not enough for the whole work.
 POINTS = [1, 2, 3, 4, 5, 8, 11, 14, 21, 34, 55, 88, 121, 150]
 QUICK = (
     "from datetime import timedelta\n"
-    "from shared.reconciliation import Reconciliation\n"
+    "from shared.reconcile.runner import Reconciliation\n"
     "Reconciliation.__init__.__kwdefaults__['hold'] = timedelta(seconds=1)"
 )
 
@@ -205,7 +205,7 @@ logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
 import AcrReconcile
 for _ in range(3):
     asyncio.run(AcrReconcile.main(None))
-print("shared.reconciliation" in sys.modules)
+print("shared.reconcile.runner" in sys.modules)
 """
     environment = {"PATH": os.environ["PATH"], "AcrEventsStorage": "UseDevelopmentStorage=true"}
     result = subprocess.run(

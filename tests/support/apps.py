@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from tools import processes
+from tools.localhost import processes
 
 PARTS = (
     "AcrReconcile",

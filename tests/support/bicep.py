@@ -15,7 +15,7 @@ from typing import Any
 import tree_sitter_bicep
 from tree_sitter import Language, Node, Parser
 
-from tools import processes
+from tools.localhost import processes
 
 INFRA = processes.ROOT / "infra"
 _PARSER = Parser(Language(tree_sitter_bicep.language()))

@@ -11,8 +11,8 @@ from azure.core.messaging import CloudEvent
 from cloudevents.core.formats.json import JSONFormat
 from jsonschema import Draft202012Validator
 
-from shared.ingest import Delivery, Ingest
-from shared.validation import FORMATS, validator, violations
+from shared.core.validation import FORMATS, validator, violations
+from shared.pipeline import Delivery, Ingest
 from tools import examples
 
 TESTS = Path(__file__).parent.parent

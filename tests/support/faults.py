@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from tools import processes
-from tools.ports import free_port
+from tools.localhost import processes
+from tools.localhost.ports import free_port
 
 _BUSY = b"""HTTP/1.1 503 The server is busy.\r
 x-ms-error-code: ServerBusy\r

@@ -4,8 +4,8 @@ import json
 from collections import defaultdict
 from typing import Any
 
-from shared.limits import MAX_MESSAGE_BYTES
-from shared.queues import Depth, StorageUnavailable
+from shared.core.limits import MAX_MESSAGE_BYTES
+from shared.storage.queues import Depth, StorageUnavailable
 
 
 class InMemoryQueues:

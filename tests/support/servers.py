@@ -10,7 +10,7 @@ from aiohttp import web
 from yarl import URL
 
 from tests.support.certificates import certificates
-from tools.ports import free_port
+from tools.localhost.ports import free_port
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 # Has a request served by the server that it was meant for.

@@ -9,9 +9,9 @@ from types import ModuleType, SimpleNamespace
 import azure.functions as func
 import pytest
 
-from shared.answers import Answer
 from shared.app import ingest
-from shared.ingest import Delivery
+from shared.core.responses import Answer
+from shared.pipeline import Delivery
 from tests.support.deliveries import example
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

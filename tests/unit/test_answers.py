@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from shared import answers
-from shared.problems import Kind, Problem, Violation
+from shared.core import responses as answers
+from shared.core.problems import Kind, Problem, Violation
 
 EVENT: dict[str, Any] = {"id": "1", "type": "t", "source": "https://a", "subject": "r:v1", "x": 1}
 

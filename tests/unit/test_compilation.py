@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.actions import actions
-from shared.validation import SCHEMAS, validator
+from shared.core.actions import actions
+from shared.core.validation import SCHEMAS, validator
 from tests.support.deliveries import example
 
 ACTIONS = sorted(actions())

@@ -5,7 +5,7 @@ from hypothesis import example as by_example
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.filters import Filter
+from shared.core.filters import Filter
 
 
 def _matches(pattern: str, value: str) -> bool:

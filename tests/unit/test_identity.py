@@ -9,10 +9,10 @@ import pytest
 from azure.core.credentials import AccessToken
 from azure.identity import aio
 
-from shared import identity
-from shared.connections import Principal
-from shared.identity import TokenUnavailable, credential
-from shared.transport import USER_AGENT
+from shared.storage import credentials as identity
+from shared.storage.connections import Principal
+from shared.storage.credentials import TokenUnavailable, credential
+from shared.storage.transport import USER_AGENT
 
 TRANSPORT: Any = object()
 ALWAYS = {"transport": TRANSPORT, "user_agent": USER_AGENT}

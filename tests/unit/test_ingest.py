@@ -10,14 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.actions import actions, event_actions
-from shared.answers import Answer
-from shared.ingest import Delivery, Ingest
+from shared.core.actions import actions, event_actions
+from shared.core.dead_letter import body_bytes
+from shared.core.responses import Answer
+from shared.core.routing import Routes
+from shared.core.validation import validator, violations
 from shared.log import LOST
-from shared.rejected import body_bytes
-from shared.routing import Routes
+from shared.pipeline import Delivery, Ingest
 from shared.settings import Settings
-from shared.validation import validator, violations
 from tests.support.deliveries import example, read_back
 from tests.support.memory import InMemoryQueues
 

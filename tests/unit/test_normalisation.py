@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from shared.actions import actions, event_actions
-from shared.normalisation import to_event
-from shared.registries import Registry
-from shared.validation import schema, validator, violations
+from shared.core.actions import actions, event_actions
+from shared.core.normalization import to_event
+from shared.core.registries import Registry
+from shared.core.validation import schema, validator, violations
 from tests.support.deliveries import example, read_back
 
 REGISTRY = Registry("myregistry.azurecr.io")

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.answers import refused
-from shared.problems import Kind, Problem
-from shared.records import Verdict, Window, read
-from shared.webhooks import Webhook, webhooks
+from shared.core.problems import Kind, Problem
+from shared.core.responses import refused
+from shared.core.webhooks import Webhook, webhooks
+from shared.reconcile.delivery_log import Verdict, Window, read
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 WINDOW = Window(NOW - timedelta(days=30), NOW)

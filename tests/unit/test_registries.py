@@ -1,10 +1,10 @@
 import pytest
 
-from shared.actions import actions
-from shared.normalisation import to_event
-from shared.problems import Kind, Problem
-from shared.registries import AllowList, Registry
-from shared.validation import validator, violations
+from shared.core.actions import actions
+from shared.core.normalization import to_event
+from shared.core.problems import Kind, Problem
+from shared.core.registries import AllowList, Registry
+from shared.core.validation import validator, violations
 from tests.support.deliveries import example
 
 RESOURCE = (

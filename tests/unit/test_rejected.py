@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.problems import Kind, Problem, Violation
-from shared.rejected import record
-from shared.validation import validator, violations
+from shared.core.dead_letter import record
+from shared.core.problems import Kind, Problem, Violation
+from shared.core.validation import validator, violations
 
 LIMIT = 48 * 1024
 PROBLEM = Problem(Kind.INVALID_DELIVERY, "Two.", [Violation("/id", "is bad"), Violation("", "x")])

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from shared.actions import event_actions
-from shared.routing import ROUTES_FILE, VALUES, Routes, RoutesError
-from shared.validation import validator
+from shared.core.actions import event_actions
+from shared.core.routing import ROUTES_FILE, VALUES, Routes, RoutesError
+from shared.core.validation import validator
 
 BAD = sorted((Path(__file__).parent.parent / "routes" / "bad").glob("*.json"))
 APP_SETTINGS = {"Good": "good", "Empty": " ", "Secret": "Not_A_Queue_but_a_Secret",

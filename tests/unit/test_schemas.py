@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from shared.actions import actions
-from shared.normalisation import to_event
-from shared.problems import Problem
-from shared.validation import SCHEMAS, DeliveryValidator, schema, validator, violations
+from shared.core.actions import actions
+from shared.core.normalization import to_event
+from shared.core.problems import Problem
+from shared.core.validation import SCHEMAS, DeliveryValidator, schema, validator, violations
 from tests.support.deliveries import example
 
 FILES = sorted(SCHEMAS.rglob("*.json"))

@@ -1,8 +1,8 @@
 import pytest
 
-from shared.connections import ConnectionString, Identity, Principal
-from shared.ingest import Ingest
+from shared.pipeline import Ingest
 from shared.settings import Settings, SettingsError
+from shared.storage.connections import ConnectionString, Identity, Principal
 
 STORAGE = {"AzureWebJobsStorage": "UseDevelopmentStorage=true"}
 SECRET = "c2VjcmV0LWtleQ"  # noqa: S105 (nobody's)

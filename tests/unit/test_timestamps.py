@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.timestamps import to_utc
+from shared.core.timestamps import to_utc
 
 
 @pytest.mark.parametrize(

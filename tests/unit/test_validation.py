@@ -2,9 +2,9 @@ from typing import Any
 
 import pytest
 
-from shared.actions import actions
-from shared.problems import Kind, Problem
-from shared.validation import DeliveryValidator, validator, violations
+from shared.core.actions import actions
+from shared.core.problems import Kind, Problem
+from shared.core.validation import DeliveryValidator, validator, violations
 from tests.support.deliveries import example
 
 CHECK = DeliveryValidator(actions())

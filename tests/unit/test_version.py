@@ -9,7 +9,7 @@ import pytest
 
 from shared import __version__
 from shared.app import ingest
-from shared.transport import USER_AGENT
+from shared.storage.transport import USER_AGENT
 from tools.freeze import freeze
 
 ROOT = Path(__file__).parent.parent.parent

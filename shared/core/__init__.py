@@ -1,0 +1,1 @@
+"""The pure core: functions of their arguments, without clock, network or log."""

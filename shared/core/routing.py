@@ -1,0 +1,208 @@
+"""Which events go to which queue: `routes.json`."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shared.core.actions import event_actions
+from shared.core.filters import Filter
+from shared.core.parsing import decode
+from shared.core.text import shown
+from shared.core.validation import validator, violations
+
+ROUTES_FILE = Path(__file__).parent.parent.parent / "routes.json"
+
+_SCHEMA = "routes.v1.json"
+_APP_SETTING = re.compile(r"%([^%]+)%")
+
+# Members in which %NAME% stands for itself.
+_PLAIN = ("$schema", "name")
+
+# What each filter looks at, in a CloudEvent of ours.
+VALUES: Mapping[str, Callable[[dict[str, Any]], str | None]] = {
+    "actions": lambda event: event["data"]["action"],
+    "registries": lambda event: event.get("acrregistry"),
+    "repositories": lambda event: event["data"]["target"].get("repository"),
+    "tags": lambda event: event["data"]["target"].get("tag"),
+    "mediaTypes": lambda event: event["data"]["target"].get("mediaType"),
+}
+
+
+class RoutesError(ValueError):
+    """Routes that cannot be used; the message says where and why, a line for each fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A queue, and the filters, by their names, that an event must pass to go there."""
+
+    name: str
+    queue: str
+    filters: Mapping[str, Filter]
+
+    def takes(self, event: dict[str, Any]) -> bool:
+        """Whether `event`, a CloudEvent, passes every filter."""
+        # On every delivery's road: a generator would take longer than most filters do.
+        for name, chosen in self.filters.items():  # noqa: SIM110
+            if not chosen.passes(VALUES[name](event)):
+                return False
+        return True
+
+    def objections(self, event: dict[str, Any]) -> dict[str, str]:
+        """The filters that turn `event` away, each with its reason."""
+        found = {
+            name: chosen.objection(VALUES[name](event)) for name, chosen in self.filters.items()
+        }
+        return {name: reason for name, reason in found.items() if reason}
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """The routes, and the queue on which rejected deliveries are kept."""
+
+    routes: tuple[Route, ...]
+    rejected_queue: str
+
+    @classmethod
+    def load(cls, app_settings: Mapping[str, str], file: Path = ROUTES_FILE) -> "Routes":
+        """The routes in `file`. Raises RoutesError."""
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            raise RoutesError(f"{file.name} cannot be read: {error}") from None
+        try:
+            return cls.parse(content, app_settings)
+        except RoutesError as error:
+            lines = "\n".join(f"  {line}" for line in str(error).splitlines())
+            raise RoutesError(f"{file.name} cannot be used:\n{lines}") from None
+
+    @classmethod
+    def parse(cls, content: bytes, app_settings: Mapping[str, str]) -> "Routes":
+        """The routes in `content`, which `schemas/routes.v1.json` describes.
+
+        `app_settings` are what %NAME% stands for. Raises RoutesError, which quotes none of them.
+        """
+        try:
+            document = decode(content)
+        except ValueError as error:
+            raise RoutesError(f"not JSON: {error}") from None
+        _require_none(
+            f"{_line(violation.pointer) or '(top)'}: {violation.detail}"
+            for violation in violations(validator(_SCHEMA), document)
+        )
+        _require_none(_missing(document, app_settings))
+        filled = _filled(document, app_settings)
+        _require_none(_contradictions(document, filled))
+        return cls(
+            tuple(
+                Route(
+                    route.get("name", route["queue"]),
+                    route["queue"],
+                    {name: Filter(route[name]) for name in VALUES if name in route},
+                )
+                for route in filled["routes"]
+            ),
+            filled["rejectedQueue"],
+        )
+
+    @property
+    def queues(self) -> list[str]:
+        """Every queue that is named, each once."""
+        return list(dict.fromkeys([*(route.queue for route in self.routes), self.rejected_queue]))
+
+    def queues_for(self, event: dict[str, Any]) -> list[str]:
+        """The queues of all routes that take `event`, each once, in the order of the routes."""
+        return list(dict.fromkeys([route.queue for route in self.routes if route.takes(event)]))
+
+
+def _line(pointer: str) -> str:
+    """`pointer` on one line, whatever names there are in it."""
+    return json.dumps(pointer, ensure_ascii=False)[1:-1]
+
+
+def _require_none(faults: Iterable[str]) -> None:
+    if lines := list(faults):
+        raise RoutesError("\n".join(lines))
+
+
+def _missing(part: Any, app_settings: Mapping[str, str], pointer: str = "") -> Iterator[str]:
+    """The app settings that `part` names and that are not there."""
+    if isinstance(part, str):
+        for name in _APP_SETTING.findall(part):
+            if not app_settings.get(name, "").strip():
+                yield f"{pointer}: the app setting {shown(name)} is not set"
+    for step, inner in _members(part):
+        yield from _missing(inner, app_settings, f"{pointer}/{step}")
+
+
+def _members(part: Any) -> Iterable[tuple[str | int, Any]]:
+    match part:
+        case dict():
+            return [item for item in part.items() if item[0] not in _PLAIN]
+        case list():
+            return enumerate(part)
+    return ()
+
+
+def _filled(part: Any, app_settings: Mapping[str, str]) -> Any:
+    """`part` with the values of app settings in the place of their names."""
+    match part:
+        case str():
+            return _APP_SETTING.sub(lambda found: app_settings[found[1]].strip(), part)
+        case list():
+            return [_filled(item, app_settings) for item in part]
+        case dict():
+            return {
+                name: value if name in _PLAIN else _filled(value, app_settings)
+                for name, value in part.items()
+            }
+    return part
+
+
+def _contradictions(document: dict[str, Any], filled: dict[str, Any]) -> Iterator[str]:
+    """What the schema cannot say of `document`, whose app settings are put in in `filled`.
+
+    Quotes `document` alone: a setting could be a secret that was named by mistake.
+    """
+    rejected = filled["rejectedQueue"]
+    definitions = validator(_SCHEMA).document["$defs"]
+    is_queue, is_pattern = definitions["queueName"], definitions["patterns"]["items"]
+    yield from _unfit("/rejectedQueue", document["rejectedQueue"], rejected, is_queue)
+    names: dict[str, int] = {}
+    for number, (route, chosen) in enumerate(
+        zip(document["routes"], filled["routes"], strict=True)
+    ):
+        place = f"/routes/{number}"
+        yield from _unfit(f"{place}/queue", route["queue"], chosen["queue"], is_queue)
+        for name in filter(chosen.__contains__, VALUES):
+            for index, (written, pattern) in enumerate(zip(route[name], chosen[name], strict=True)):
+                # Whether it excludes is for the file to say, not for a setting.
+                body = pattern[1:] if written.startswith("!") else pattern
+                yield from _unfit(f"{place}/{name}/{index}", written, f"!{body}", is_pattern)
+        if chosen["queue"] == rejected:
+            yield f"{place}/queue: is the rejectedQueue, which gets no events"
+        if "name" in route and (first := names.setdefault(route["name"], number)) != number:
+            yield f"{place}/name: {shown(route['name'])} is the name of /routes/{first} too"
+        for index, pattern in enumerate(chosen.get("actions", ())):
+            if not any(map(Filter([pattern.removeprefix("!")]).passes, event_actions())):
+                yield (
+                    f"{place}/actions/{index}: {shown(route['actions'][index])} matches no action "
+                    f"that raises an event; these do: {', '.join(event_actions())}"
+                )
+        if not any(map(Filter(chosen.get("actions", ())).passes, event_actions())):
+            yield f"{place}/actions: leave no action that raises an event"
+        for index, pattern in enumerate(chosen.get("registries", ())):
+            if pattern != pattern.lower() and "[" not in pattern:
+                yield (
+                    f"{place}/registries/{index}: {shown(route['registries'][index])} matches no "
+                    "login server, as these are in lower case"
+                )
+
+
+def _unfit(place: str, written: str, meant: str, schema: Mapping[str, Any]) -> Iterator[str]:
+    """A fault where `meant`, for which `written` stands, is not what `schema` has."""
+    if not re.search(schema["pattern"], meant):
+        yield f"{place}: {shown(written)} stands for no valid {schema['title']}"

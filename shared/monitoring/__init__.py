@@ -1,0 +1,1 @@
+"""What shows whether the app could store a delivery now."""

@@ -1,0 +1,1 @@
+"""Missed deliveries: recovered from the registry's delivery log."""

@@ -1,0 +1,285 @@
+"""`make bench`: how fast the app is, against the plain SDK and against a tutorial's function.
+
+Each figure is a ratio of two things measured in turn, A B A B …, on the same machine in the same
+minutes, so that it holds where absolute times do not. What is measured runs in processes of its
+own: `subjects.py`.
+"""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from statistics import median
+
+import aiohttp
+from azure.storage.queue import QueueServiceClient
+from rich.progress import Progress
+
+from tools import examples
+from tools.bench.latency_proxy import slow_line
+from tools.bench.report import Figure, Load, Target
+from tools.bench.subjects import CONCURRENT, CONNECTION, SDK_QUEUE, TUTORIAL_QUEUE
+from tools.localhost.function_app import ToolError
+from tools.localhost.processes import ROOT
+
+# What shares a processor with Azurite varies most from lap to lap.
+_LAPS = 21
+_STEADY_LAPS = 9
+# Deliveries of a lap, and of its unmeasured beginning: connections are opened, caches filled.
+_LAP, _SLOW_LAP = 1000, 150
+_WARM_UP = 300
+
+_CPU_TURN, _CPU_TURNS = 100, 12
+
+_FAN_OUTS = 60  # single deliveries of a lap
+_PAUSE = 0.01  # seconds until an answer of storage arrives
+
+_EARLY, _LATE = 5_000, 50_000
+_MEMORY_STEP = 500
+_MEMORY_PAIRS = 5
+
+_HTTP_LAPS = 5
+_HTTP_LAP = {1: 400, 16: 1000, 64: 1000}  # deliveries, by how many are under way at a time
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a subject said of a number of deliveries."""
+
+    count: int
+    seconds: float
+    cpu_seconds: float
+    resident_bytes: int
+
+    @property
+    def rate(self) -> float:
+        """Deliveries per second."""
+        return self.count / self.seconds
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Measures against the storage account of `connection`, an Azurite of its own."""
+
+    connection: str
+    progress: Progress
+
+    def figures(self) -> list[Figure]:
+        """Every figure that has a target."""
+        with QueueServiceClient.from_connection_string(self.connection) as service:
+            for name in (SDK_QUEUE, TUTORIAL_QUEUE):
+                service.create_queue(name)
+            self._lap("function", 1)  # creates its queue itself
+            return [
+                *self._warm(service),
+                self._cold(),
+                self._cpu(service),
+                self._fan_out(service),
+                self._memory(service),
+            ]
+
+    def _warm(self, service: QueueServiceClient) -> Iterator[Figure]:
+        laps: dict[str, list[Taken]] = {"function": [], "sdk": [], "tutorial": []}
+        for _ in self._steps("Warm: deliveries/s", _LAPS):
+            for name, taken in laps.items():
+                # A process of its own for each: a connection that idles through the others' turns
+                # is closed by the server, and the SDK by itself waits 15 s until it tries again.
+                taken.append(self._lap(name, _SLOW_LAP if name == "tutorial" else _LAP, _WARM_UP))
+                _clear(service)
+        rates = {name: [taken.rate for taken in lap] for name, lap in laps.items()}
+        yield Figure(
+            "warm ÷ plain SDK",
+            f"deliveries/s through `main`, {CONCURRENT} concurrent, ÷ `send_message` calls/s of "
+            "one shared async SDK client with every option at its default",
+            Target(1.2, at_least=True),
+            _ratios(rates["function"], rates["sdk"]),
+        )
+        yield Figure(
+            "warm ÷ tutorial",
+            f"deliveries/s through `main`, {CONCURRENT} concurrent, ÷ those through the function "
+            "that a tutorial would give: sync, a client per call, `jsonschema.validate` per call",
+            Target(3, at_least=True),
+            _ratios(rates["function"], rates["tutorial"]),
+        )
+
+    def _cpu(self, service: QueueServiceClient) -> Figure:
+        """What a delivery needs beyond `send`, the road's last step alone.
+
+        That is the same SDK call of a client made the same way, with the same message and as many
+        at a time; sends are real in both. They take turns in one process, a fraction of a second
+        each: whatever else the machine does slows both alike.
+        """
+        shares = []
+        for _ in self._steps("CPU time", _LAPS):
+            counts = [_WARM_UP, *[_CPU_TURN] * _CPU_TURNS]
+            with self._subject("function,send", counts) as answers:
+                taken = list(answers)[2:]
+            whole, sends = (sum(turn.cpu_seconds for turn in taken[i::2]) for i in (0, 1))
+            shares.append(1 - sends / whole)
+            _clear(service)
+        return Figure(
+            "CPU outside the SDK",
+            "share of a delivery's CPU time spent outside the SDK call: what it needs beyond the "
+            "same send alone",
+            Target(0.2, at_least=False),
+            shares,
+            percent=True,
+        )
+
+    def _cold(self) -> Figure:
+        """From the start of a process to its end, seen from outside."""
+        for name in ("function", "sdk"):
+            self._lap(name, 1)  # fills the caches of the disk and of compiled modules
+        seconds: dict[str, list[float]] = {"function": [], "sdk": []}
+        for _ in self._steps("Cold: new processes", _STEADY_LAPS):
+            for name, taken in seconds.items():
+                started = time.perf_counter()
+                self._lap(name, 1)
+                taken.append(time.perf_counter() - started)
+        return Figure(
+            "cold ÷ plain SDK",
+            "time of a new process that takes one delivery to its 202 ÷ new process that imports "
+            "`azure.functions` and the async SDK and sends one message",
+            Target(1.25, at_least=False),
+            _ratios(seconds["function"], seconds["sdk"]),
+        )
+
+    def _fan_out(self, service: QueueServiceClient) -> Figure:
+        """Latencies of single deliveries, to one queue and to ten in turn.
+
+        Azurite serves one request after another: next door, its own time would be measured, ten
+        times over. Behind a line with a pause, it is the pauses that overlap, or do not.
+        """
+        ratios = []
+        for _ in self._steps("Fan-out", _STEADY_LAPS):
+            with slow_line(self.connection, _PAUSE) as connection:
+                bench = replace(self, connection=connection)
+                counts = [_WARM_UP // 10, *[1] * _FAN_OUTS]
+                with bench._subject("one_queue,ten_queues", counts) as answers:
+                    taken = list(answers)[2:]
+            one, ten = (median(turn.seconds for turn in taken[i::2]) for i in (0, 1))
+            ratios.append(ten / one)
+            _clear(service)
+        return Figure(
+            "ten queues ÷ one",
+            "latency of a delivery that ten queues take ÷ that one takes, one delivery at a time, "
+            f"storage behind a line with a pause of {_PAUSE * 1000:.0f} ms",
+            Target(2.5, at_least=False),
+            ratios,
+        )
+
+    def _memory(self, service: QueueServiceClient) -> Figure:
+        """One process, some readings at either end: each pair lies the same distance apart."""
+        last = _LATE + (_MEMORY_PAIRS - 1) * _MEMORY_STEP
+        held: dict[int, int] = {}
+        task = self.progress.add_task("Memory: deliveries", total=last)
+        with self._subject("function", [_MEMORY_STEP] * (last // _MEMORY_STEP)) as answers:
+            for number, taken in enumerate(answers, 1):
+                held[number * _MEMORY_STEP] = taken.resident_bytes
+                self.progress.advance(task, _MEMORY_STEP)
+                if number % 10 == 0:
+                    _clear(service)
+        beyond = [number * _MEMORY_STEP for number in range(_MEMORY_PAIRS)]
+        return Figure(
+            "memory",
+            f"resident memory after {_LATE:,} deliveries ÷ after {_EARLY:,}",
+            Target(1.05, at_least=False),
+            [held[_LATE + more] / held[_EARLY + more] for more in beyond],
+        )
+
+    def loads(self, url: str) -> list[Load]:
+        """Deliveries over HTTP to the function at `url`, from this process."""
+        loads = [Load(concurrent) for concurrent in _HTTP_LAP]
+        with QueueServiceClient.from_connection_string(self.connection) as service:
+            asyncio.run(_post(url, Load(CONCURRENT), _WARM_UP))
+            for _ in self._steps("HTTP: deliveries/s", _HTTP_LAPS):
+                for load in loads:
+                    asyncio.run(_post(url, load, _HTTP_LAP[load.concurrent]))
+                    _clear(service)
+        return loads
+
+    def _steps(self, name: str, count: int) -> Iterator[int]:
+        yield from self.progress.track(range(count), description=name)
+
+    def _lap(self, name: str, count: int, warm_up: int | None = None) -> Taken:
+        """`count` deliveries in a new process, after `warm_up` that are not measured."""
+        counts = [count] if warm_up is None else [min(warm_up, count), count]
+        with self._subject(name, counts) as answers:
+            return list(answers)[-1]
+
+    @contextmanager
+    def _subject(self, name: str, counts: Sequence[int]) -> Iterator[Iterator[Taken]]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tools.bench.subjects", name, *map(str, counts)],
+            cwd=ROOT,
+            env=_environment(self.connection),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # Ctrl-C is for us, who end it
+        )
+        try:
+            yield _answers(name, process, counts)
+            if status := process.wait():
+                raise ToolError(f"The subject {name!r} ended with exit status {status}.")
+        finally:
+            process.kill()
+            process.communicate()
+
+
+def _environment(connection: str) -> dict[str, str]:
+    """The environment of a subject: the app's settings at their defaults, no proxies."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("ACR_", f"{CONNECTION}__")) and not name.lower().endswith("_proxy")
+    }
+    return {**kept, CONNECTION: connection}
+
+
+def _answers(name: str, process: subprocess.Popen[str], counts: Sequence[int]) -> Iterator[Taken]:
+    for count in (count for count in counts for _ in name.split(",")):
+        line = process.stdout.readline() if process.stdout else ""
+        if not line:
+            raise ToolError(f"The subject {name!r} failed.")
+        seconds, cpu_seconds, resident_bytes = line.split()
+        yield Taken(count, float(seconds), float(cpu_seconds), int(resident_bytes))
+
+
+def _clear(service: QueueServiceClient) -> None:
+    """Empties every queue, so that each lap finds the same."""
+    for queue in service.list_queues():
+        service.get_queue_client(str(queue.name)).clear_messages()
+
+
+def _ratios(ours: Iterable[float], others: Iterable[float]) -> list[float]:
+    return [a / b for a, b in zip(ours, others, strict=True)]
+
+
+async def _post(url: str, load: Load, count: int) -> None:
+    """Adds to `load` a lap of `count` deliveries, each under an id of its own."""
+    example = examples.documented("push")
+    bodies = iter([json.dumps(examples.anew(example)).encode() for _ in range(count)])
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector) as session:
+
+        async def take() -> None:
+            for body in bodies:
+                sent = time.perf_counter()
+                async with session.post(url, data=body) as response:
+                    await response.read()
+                load.latencies.append(time.perf_counter() - sent)
+                if response.status != 202:
+                    raise ToolError(f"A delivery was answered {response.status}, not 202.")
+
+        started = time.perf_counter()
+        try:
+            await asyncio.gather(*(take() for _ in range(load.concurrent)))
+        except aiohttp.ClientError as error:
+            raise ToolError(f"The app did not answer: {error}") from None
+        load.rates.append(count / (time.perf_counter() - started))

@@ -1,0 +1,1 @@
+"""The local host: serves a function app on this machine."""
