@@ -1,4 +1,4 @@
-"""The timer trigger: one round over the registry's record of its deliveries."""
+"""The timer trigger: one run over the registry's delivery log."""
 
 import asyncio
 import logging
@@ -7,7 +7,7 @@ from importlib import import_module
 
 import azure.functions as func
 
-from shared.app import ingest
+from shared.app import app
 from shared.settings import ReconcileSettings
 
 SETTINGS = ReconcileSettings.read(os.environ)
@@ -17,10 +17,11 @@ if not SETTINGS.webhooks:
 
 
 async def main(timer: func.TimerRequest) -> None:
-    """Recovers what was missed of the deliveries of all webhooks in ACR_WEBHOOKS."""
+    """Recovers the missed deliveries of all webhooks in ACR_WEBHOOKS."""
     if SETTINGS.webhooks:
-        # Neither the start of the app nor a delivery shall wait for this to be imported.
+        # Neither the start of the app nor a delivery may wait for these imports.
         await asyncio.to_thread(import_module, "shared.reconcile.runner")
         from shared.reconcile.runner import Reconciliation
 
-        await Reconciliation(ingest(), SETTINGS).run()
+        made = app()
+        await Reconciliation(made.settings, made.routes, made.queues, SETTINGS).run()

@@ -1,19 +1,19 @@
-"""The HTTP trigger: a request in, the road, a response out."""
+"""The HTTP trigger: a request in, the pipeline, a response out."""
 
 from datetime import UTC, datetime
 
 import azure.functions as func
 
-from shared.app import ingest
-from shared.pipeline import Delivery
+from shared.app import app
+from shared.core.delivery import Delivery
 
 # Made when the function is loaded: a setting or a route that cannot be used stops the app then.
-INGEST = ingest()
+PIPELINE = app().pipeline
 
 
 async def main(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
-    """Answers one delivery of an Azure Container Registry webhook."""
-    answer = await INGEST.receive(
+    """Responds to one delivery of an Azure Container Registry webhook."""
+    response = await PIPELINE.process(
         Delivery(
             body=req.get_body(),
             registry=req.params.get("registry"),
@@ -23,8 +23,8 @@ async def main(req: func.HttpRequest, context: func.Context) -> func.HttpRespons
         )
     )
     return func.HttpResponse(
-        answer.body,
-        status_code=answer.status,
-        headers=dict(answer.headers),
-        mimetype=answer.content_type,
+        response.body,
+        status_code=response.status,
+        headers=dict(response.headers),
+        mimetype=response.content_type,
     )

@@ -2,13 +2,15 @@
 
 import azure.functions as func
 
-from shared.app import ingest
+from shared.app import app
 from shared.monitoring.health import Health
 
-HEALTH = Health(ingest)
+HEALTH = Health(lambda: (app().routes.queues, app().queues))
 
 
 async def main(req: func.HttpRequest) -> func.HttpResponse:
-    """Answers 200 or 503, and with each check by name."""
-    answer = await HEALTH.answer()
-    return func.HttpResponse(answer.body, status_code=answer.status, mimetype=answer.content_type)
+    """Responds with 200 or 503, and with each check by name."""
+    response = await HEALTH.respond()
+    return func.HttpResponse(
+        response.body, status_code=response.status, mimetype=response.content_type
+    )

@@ -1,15 +1,41 @@
-"""The app's one road, shared by its functions: one set of clients for each process."""
+"""The composition root: the environment's settings make the app, once for each process."""
 
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 
 from shared import __version__, log
-from shared.pipeline import Ingest
+from shared.core.routing import Routes
+from shared.pipeline import Pipeline
+from shared.settings import Settings, SettingsError
+from shared.storage.queues import StorageQueues
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """What the functions share: one set of clients for each process."""
+
+    settings: Settings
+    routes: Routes
+    queues: StorageQueues
+    pipeline: Pipeline
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "App":
+        """The app with the settings in `environment`. Raises RoutesError, SettingsError."""
+        settings = Settings.read(environment)
+        try:
+            queues = StorageQueues(settings.storage)
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
+        routes = Routes.load(environment)
+        return cls(settings, routes, queues, Pipeline(settings, routes, queues))
 
 
 @cache
-def ingest() -> Ingest:
-    """The road, made of the environment on first use. Raises RoutesError, SettingsError."""
-    made = Ingest.from_environment(os.environ)
+def app() -> App:
+    """The app of this process, made on first use. Raises RoutesError, SettingsError."""
+    made = App.from_environment(os.environ)
     log.started({"version": __version__})
     return made

@@ -1,20 +1,24 @@
-"""What the operator sees: one line for each delivery, and the last net.
+"""Log lines, one for each delivery among them, and the fallback log.
 
-A line is a fixed marker followed by a JSON object, so that a query can find and parse it. Whatever
-came from outside stands in that object only, in JSON strings that are escaped to ASCII and, but for
-a lost body, short: no delivery can forge a line or a field.
+A line is a fixed marker followed by a JSON object, so that a query can find and parse it. Text from
+outside stands in that object only, in JSON strings that are escaped to ASCII and short, except for
+a lost body: no delivery can forge a line or a field.
 """
 
 import json
 import logging
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any
 
-from shared.core.dead_letter import body_bytes
+from shared.core.dead_letter import decode_body, encode_body
+from shared.core.delivery import Delivery
+from shared.core.limits import MAX_MESSAGE_BYTES
 from shared.core.text import clip
+from shared.core.timestamps import utc_timestamp
 
 DELIVERY = "acr_delivery"
 LOST = "acr_lost_delivery"
@@ -23,52 +27,77 @@ QUEUE = "acr_queue"
 START = "acr_start"
 
 _LOG = logging.getLogger("acr_webhook")
-_MAX_TEXT = 256
+_MAX_TEXT_CHARS = 256
 
-# Characters. Application Insights keeps 32,768 of a line.
-_MAX_LINE = 32_000
+# Application Insights keeps 32,768 characters of a line.
+# https://learn.microsoft.com/azure/azure-monitor/app/data-model-complete#trace
+_MAX_LINE_CHARS = 32_000
 
-# Of any number of queues. What else is in a line leaves room for them, however it is escaped.
+# Of a body in the fallback log. Every body that could be accepted fits, in base64 too.
+_MAX_BODY_BYTES = 2 * MAX_MESSAGE_BYTES
+
+# Of queues in a line. The rest of a line leaves room for so many, however it is escaped.
 _MAX_NAMES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Why a delivery was not stored, and which queues lack it (None: not known)."""
+
+    reason: str
+    detail: str
+    queues: Sequence[str] | None = None
 
 
 def started(fields: Mapping[str, Any]) -> None:
     """Logs that the app has started in this process."""
-    _tell(logging.INFO, START, fields)
+    _write(logging.INFO, START, fields)
 
 
 def delivery(level: int, fields: Mapping[str, Any]) -> None:
     """Logs what became of one delivery."""
-    _tell(level, DELIVERY, fields)
+    _write(level, DELIVERY, fields)
 
 
 def reconciled(level: int, fields: Mapping[str, Any]) -> None:
     """Logs what the record of one webhook said, and what was done."""
-    _tell(level, RECONCILED, fields)
+    _write(level, RECONCILED, fields)
 
 
 def queue(level: int, fields: Mapping[str, Any]) -> None:
     """Logs how much lies on one queue."""
-    _tell(level, QUEUE, fields)
+    _write(level, QUEUE, fields)
 
 
-def lost(fields: Mapping[str, Any], body: Mapping[str, Any]) -> None:
-    """The last net: logs a delivery that could not be stored, with its body, at error level.
+def lost(delivery: Delivery, loss: Loss) -> None:
+    """Writes `delivery`, which could not be stored, to the fallback log: error level, whole.
 
-    `body` is of the form that `rejected.body` gives. One whose line would be too long comes in
-    numbered parts, each a line with a piece of it in base64.
+    One whose line would be too long comes in numbered parts: each is a line with a piece of the
+    body in base64.
     """
-    told = _clipped(fields)
+    body = encode_body(delivery.body, _MAX_BODY_BYTES)
+    fields = _clipped(
+        {
+            "reason": loss.reason,
+            "detail": loss.detail,
+            "queues": loss.queues,
+            "receivedAt": utc_timestamp(delivery.received_at),
+            "registry": delivery.registry,
+            "traceparent": delivery.traceparent,
+            "invocation": delivery.invocation_id,
+        }
+    )
 
     def line(part: int, parts: int, piece: Mapping[str, Any]) -> str:
-        return f"{LOST} {json.dumps({**told, 'part': part, 'parts': parts, 'body': piece})}"
+        return f"{LOST} {json.dumps({**fields, 'part': part, 'parts': parts, 'body': piece})}"
 
     lines = [line(1, 1, body)]
-    if len(lines[0]) > _MAX_LINE:
-        content = b64encode(body_bytes(body)).decode()
+    if len(lines[0]) > _MAX_LINE_CHARS:
+        content = b64encode(decode_body(body)).decode()
         piece = {**body, "encoding": "base64", "content": ""}
-        # There are never more than 99 parts. Of a multiple of four, each can be decoded.
-        room = (_MAX_LINE - len(line(99, 99, piece))) // 4 * 4
+        # There are never more than 99 parts. A piece whose length is a multiple of four can be
+        # decoded alone.
+        room = (_MAX_LINE_CHARS - len(line(99, 99, piece))) // 4 * 4
         starts = range(0, len(content), room)
         lines = [
             line(part, len(starts), piece | {"content": content[start : start + room]})
@@ -78,17 +107,17 @@ def lost(fields: Mapping[str, Any], body: Mapping[str, Any]) -> None:
         _LOG.error("%s", each)
 
 
-def fault(error: BaseException) -> None:
-    """Logs a fault of this program: its kind and where it arose, without its words.
+def internal_error(error: BaseException) -> None:
+    """Logs an error of this program: its class and where it arose.
 
-    Those may quote what came from outside.
+    Its message is left out, as it may quote what came from outside.
     """
     places = extract_tb(error.__traceback__)
     where = " < ".join(f"{Path(p.filename).name}:{p.lineno} {p.name}" for p in reversed(places))
     _LOG.error("acr_fault %s in %s", type(error).__name__, where)
 
 
-def _tell(level: int, marker: str, fields: Mapping[str, Any]) -> None:
+def _write(level: int, marker: str, fields: Mapping[str, Any]) -> None:
     if _LOG.isEnabledFor(level):
         _LOG.log(level, "%s %s", marker, json.dumps(_clipped(fields)))
 
@@ -99,7 +128,7 @@ def _clipped(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def _short(value: Any) -> Any:
     if isinstance(value, str):
-        return clip(value, _MAX_TEXT)
+        return clip(value, _MAX_TEXT_CHARS)
     if isinstance(value, list | tuple) and len(value) > _MAX_NAMES:
         return [*value[:_MAX_NAMES], f"and {len(value) - _MAX_NAMES} more"]
     return value

@@ -10,25 +10,26 @@ from shared.core.webhooks import Webhook, webhooks
 from shared.storage import connections
 from shared.storage.connections import Connection, Principal, require_https
 
-# Beyond any delivery known (a push has about 900 bytes), and still a message of its own.
+# Far more than any known delivery (a push has about 900 bytes). It still fits a message.
 MAX_BODY_BYTES = 32 * 1024
 
-# Of the five seconds that the registry waits; the rest is the network's and the platform's.
+# Of the five seconds that the registry waits (reported by users, not documented). The rest is for
+# the network and the platform.
 BUDGET_SECONDS = 4.0
 
-# How long the registry keeps its record is not documented; this is likely to be longer.
+# How long the registry keeps its delivery log is not documented. This is likely to be longer.
 RECOVERED_DAYS = 30.0
 
 MANAGEMENT = "https://management.azure.com"
 
 
 class SettingsError(ValueError):
-    """An app setting that cannot be used; the message names it and never quotes a secret."""
+    """An app setting that cannot be used. The message names it and never quotes a secret."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The app's settings. README.md has the table of them."""
+    """The app's settings. docs/configuration.md has the table of them."""
 
     storage: Connection
     registries: AllowList
@@ -38,7 +39,7 @@ class Settings:
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> "Settings":
-        """The settings in `environment`; an empty one counts as absent. Raises SettingsError."""
+        """The settings in `environment`. An empty one counts as absent. Raises SettingsError."""
         given = _given(environment)
         try:
             storage = connections.read(given)
@@ -59,11 +60,15 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class ReconcileSettings:
-    """The settings of `AcrReconcile`; those of the road apply too.
+    """The settings of `AcrReconcile`, beside the app's.
 
-    `webhooks`: none where it has nothing to do. `memory`: for so long is remembered what was
-    recovered; what is older is left alone, or it could come twice. `endpoint` is that of the
-    management API.
+    Args:
+        webhooks: The webhooks to reconcile. Empty where there is nothing to do.
+        memory: How long the ledger remembers. Older deliveries are left alone, or they could come
+            twice.
+        endpoint: The management API's.
+        principal: The identity that calls it.
+
     """
 
     webhooks: tuple[Webhook, ...]

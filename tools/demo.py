@@ -1,7 +1,7 @@
 """`make demo`: every kind of delivery, sent to the real app, and where it ended."""
 
 import json
-import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from shared.core.actions import actions
-from shared.core.normalization import to_event
+from shared.core.delivery import Payload
+from shared.core.normalization import to_cloud_event
 from shared.core.registries import Registry
 from shared.core.routing import Routes
 from shared.storage.connections import ConnectionString
@@ -31,25 +32,25 @@ class Step:
     queues: list[str]
 
 
-def steps() -> list[Step]:
+def steps(app_settings: Mapping[str, str]) -> list[Step]:
     """The documented delivery of every action, and a bad one."""
-    routes = Routes.load(os.environ)
-    good = [_good(routes, examples.documented(action)) for action in examples.actions()]
+    routes = Routes.load(app_settings)
+    good = [_good(routes, examples.payload(action)) for action in examples.actions()]
     bad = examples.documented("push")
     bad["target"]["digest"] = "latest"
     del bad["request"]
     return [*good, Step("push, bad", bad, 422, [routes.rejected_queue])]
 
 
-def _good(routes: Routes, delivery: dict[str, Any]) -> Step:
+def _good(routes: Routes, delivery: Payload) -> Step:
     action = actions()[delivery["action"]]
     if action.type is None:
-        return Step(action.name, delivery, 200, [])
-    event = to_event(delivery, action, Registry(REGISTRY))
-    return Step(action.name, delivery, 202, routes.queues_for(event))
+        return Step(action.name, dict(delivery), 200, [])
+    event = to_cloud_event(delivery, action, Registry(REGISTRY))
+    return Step(action.name, dict(delivery), 202, routes.queues_for(event))
 
 
-async def run(url: str, connection: str, console: Console) -> None:
+async def run(url: str, connection: str, app_settings: Mapping[str, str], console: Console) -> None:
     """Sends every step to `url` and shows what lies on the queues of `connection`.
 
     Raises ToolError where anything differs from what it must be.
@@ -58,7 +59,8 @@ async def run(url: str, connection: str, console: Console) -> None:
     for heading in ("delivery", "answer", "says"):
         sent.add_column(heading, overflow="fold")
     faults = []
-    for step in steps():
+    planned = steps(app_settings)
+    for step in planned:
         async for outcome in post(url, [json.dumps(step.body).encode()], registry=REGISTRY):
             sent.add_row(step.name, str(outcome.status), escape(_summary(outcome.answer)))
             if outcome.status != step.status:
@@ -73,17 +75,17 @@ async def run(url: str, connection: str, console: Console) -> None:
     console.print(grid)
     faults += [
         f"{step.name}: is not on {queue}"
-        for step in steps()
+        for step in planned
         for queue in step.queues
         if step.body["id"] not in map(_event_id, _messages(found, queue))
     ]
     stored = sum(len(queue.messages) for queue in found.values())
-    if stored != (wanted := sum(len(step.queues) for step in steps())):
+    if stored != (wanted := sum(len(step.queues) for step in planned)):
         faults.append(f"{stored} messages are on the queues, not {wanted}")
     if faults:
         raise ToolError("The demo went wrong.\n" + "\n".join(faults))
     console.print(
-        f"[green]✓[/] {len(steps())} deliveries, each where it belongs: {wanted} on a "
+        f"[green]✓[/] {len(planned)} deliveries, each where it belongs: {wanted} on a "
         "queue, the ping answered."
     )
 

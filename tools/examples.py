@@ -3,7 +3,9 @@
 import json
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+from shared.core.delivery import Payload
 
 EXAMPLES = Path(__file__).parent.parent / "tests" / "examples"
 
@@ -19,6 +21,11 @@ def documented(action: str, registry: str | None = None) -> dict[str, Any]:
     if registry and "request" in example:
         example["request"]["host"] = registry
     return example
+
+
+def payload(action: str, registry: str | None = None) -> Payload:
+    """As `documented`, which is valid."""
+    return cast("Payload", documented(action, registry))
 
 
 def anew(example: dict[str, Any]) -> dict[str, Any]:

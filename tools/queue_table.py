@@ -11,8 +11,9 @@ from rich.table import Table
 
 from shared.core.parsing import decode
 from shared.core.text import clip
+from shared.storage.clients import connect
 from shared.storage.connections import Connection
-from shared.storage.queues import connect, is_missing, reason
+from shared.storage.errors import is_missing, reason
 from tools.localhost.function_app import ToolError
 
 MOST_MESSAGES = 32  # as many as Storage shows at once

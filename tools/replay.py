@@ -1,4 +1,4 @@
-"""Replaying rejected deliveries: once more down the road, with today's schemas and routes."""
+"""Replay: rejected deliveries through the pipeline again, with today's schemas and routes."""
 
 import asyncio
 import json
@@ -13,21 +13,24 @@ from typing import Any, TypeVar
 from azure.storage.queue import BinaryBase64EncodePolicy, QueueMessage
 from azure.storage.queue.aio import QueueClient
 
-from shared.core import dead_letter as rejected
+from shared.app import App
+from shared.core import dead_letter
+from shared.core.delivery import Delivery
 from shared.core.limits import MAX_MESSAGE_BYTES
 from shared.core.problems import Problem
 from shared.core.routing import RoutesError
-from shared.core.validation import validator, violations
-from shared.pipeline import Delivery, Ingest
+from shared.core.schemas import validator
+from shared.core.violations import violations
 from shared.settings import SettingsError
-from shared.storage.queues import connect, is_missing, reason
+from shared.storage.clients import connect
+from shared.storage.errors import is_missing, reason
 from tools.localhost.function_app import ToolError
 
-# Seconds. While a delivery is in hand, others do not see it; if we die, they do after this time.
-HOLD = 300
+# A delivery in hand is hidden from others for so long. If replay is killed, they see it again then.
+VISIBILITY_TIMEOUT_SECONDS = 300
 
-# Seconds for one message, or one page of them, whatever Storage does.
-_PATIENCE = 15
+# For one message, or one page of them.
+_CALL_SECONDS = 15
 
 _PAGE = 32  # as many as Storage hands out at once
 _RECORD = validator("rejected.v1.json")
@@ -49,14 +52,14 @@ class Summary:
 
 @dataclass(frozen=True)
 class _Kept:
-    """A rejected delivery, and the record that keeps it."""
+    """A rejected delivery, and the dead letter that keeps it."""
 
     record: dict[str, Any]
     delivery: Delivery
 
-    def refused_again(self, problem: Problem) -> dict[str, Any]:
+    def rejected_again(self, problem: Problem) -> dict[str, Any]:
         """The record with today's reasons; the body is left as it is."""
-        return self.record | rejected.reasons(problem)
+        return self.record | dead_letter.reasons(problem)
 
 
 class Replay:
@@ -69,21 +72,21 @@ class Replay:
 
     def __init__(
         self,
-        environment: Mapping[str, str],
+        app_settings: Mapping[str, str],
         *,
         queue: str | None = None,
-        hold: int = HOLD,
+        hold: int = VISIBILITY_TIMEOUT_SECONDS,
         dry_run: bool = False,
     ) -> None:
         """Raises ToolError where settings or routes cannot be used."""
         self.summary = Summary()
         try:
             # What is kept already stays kept, whatever the app does with an event nobody takes.
-            self._ingest = Ingest.from_environment({**environment, "ACR_KEEP_UNROUTED": "true"})
+            self._app = App.from_environment({**app_settings, "ACR_KEEP_UNROUTED": "true"})
         except (RoutesError, SettingsError) as error:
             raise ToolError(str(error)) from None
         self._is_named = queue is not None
-        self._queue = queue or self._ingest.routes.rejected_queue
+        self._queue = queue or self._app.routes.rejected_queue
         self._hold = hold
         self._dry_run = dry_run
         # What stays unless it is deleted, by message id: hidden until the end, so that each is met
@@ -98,12 +101,12 @@ class Replay:
         `started` is told how many that will be, `advanced` is called after each. Raises ToolError
         where Storage does not answer; `summary` tells what was done until then.
         """
-        async with connect(self._ingest.settings.storage) as service:
+        async with connect(self._app.settings.storage) as service:
             client = service.get_queue_client(
                 self._queue, message_encode_policy=BinaryBase64EncodePolicy()
             )
             try:
-                async with asyncio.timeout(_PATIENCE):
+                async with asyncio.timeout(_CALL_SECONDS):
                     properties = await client.get_queue_properties()
                 # Never too low, says Storage. What is refused meanwhile waits for the next time.
                 there = properties.approximate_message_count or 0
@@ -116,19 +119,19 @@ class Replay:
                                 group.create_task(self._one(client, message, advanced))
                 finally:
                     await self._release(client)
-            except Exception as error:  # noqa: BLE001 (on odd answers the SDK raises anything)
+            except Exception as error:  # noqa: BLE001 (on unusual responses the SDK raises anything)
                 if not is_missing(error):
                     raise ToolError(f"{self._queue} cannot be replayed: {reason(error)}.") from None
                 if self._is_named:
                     raise ToolError(f"There is no queue {self._queue}.") from None
                 started(0)
             finally:
-                await self._ingest.queues.close()
+                await self._app.queues.close()
 
     async def _pages(self, client: QueueClient, most: int) -> AsyncIterator[list[QueueMessage]]:
         met = 0
         while met < most:
-            page = await _uncut(self._take(client, min(_PAGE, most - met)))
+            page = await _finish_first(self._take(client, min(_PAGE, most - met)))
             if page is None:
                 return
             met += len(page)
@@ -151,9 +154,9 @@ class Replay:
         self, client: QueueClient, message: QueueMessage, advanced: Callable[[], None]
     ) -> None:
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(_CALL_SECONDS):
                 reason = await self._replayed(client, message)
-        except Exception:  # noqa: BLE001 (on odd answers the SDK raises anything)
+        except Exception:  # noqa: BLE001 (on unusual responses the SDK raises anything)
             reason = UNAVAILABLE
         if reason is None:
             self.summary.passed += 1
@@ -170,15 +173,14 @@ class Replay:
             await self._note(client, message, kept.record)
             return TRUNCATED
         try:
-            document = self._ingest.read(kept.delivery)
-            prepared = self._ingest.prepare(document, kept.delivery)
+            document = self._app.pipeline.parse(kept.delivery)
+            routed = self._app.pipeline.route(document, kept.delivery)
         except Problem as problem:
-            await self._note(client, message, kept.refused_again(problem))
+            await self._note(client, message, kept.rejected_again(problem))
             return problem.kind.reason
         if self._dry_run:
             return None
-        deadline = asyncio.get_running_loop().time() + self._ingest.settings.budget_seconds
-        if await self._ingest.enqueue(prepared.queues, prepared.message, deadline, None):
+        if await self._app.pipeline.enqueue(routed):
             return UNAVAILABLE
         await client.delete_message(message)
         del self._stayed[message.id]
@@ -198,7 +200,7 @@ class Replay:
             document = {**record, "errors": errors}
             content = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
             if len(content) <= MAX_MESSAGE_BYTES:
-                await _uncut(self._replace(client, message, content))
+                await _finish_first(self._replace(client, message, content))
                 return
 
     async def _replace(self, client: QueueClient, message: QueueMessage, content: bytes) -> None:
@@ -219,14 +221,14 @@ class Replay:
             await asyncio.gather(*releases, return_exceptions=True)
 
 
-async def _uncut(call: Coroutine[Any, Any, _T]) -> _T:
+async def _finish_first(call: Coroutine[Any, Any, _T]) -> _T:
     """Awaits a call that hides messages anew: being cancelled waits for its end.
 
     Only then is it known by which receipts they can be shown again.
     """
 
     async def bounded() -> _T:
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_CALL_SECONDS):
             return await call
 
     running = asyncio.create_task(bounded())
@@ -244,7 +246,7 @@ def _kept(content: str) -> _Kept | None:
         record = json.loads(b64decode(content, validate=True))
         if violations(_RECORD, record):
             return None
-        body = rejected.body_bytes(record["body"])
+        body = dead_letter.decode_body(record["body"])
         received_at = datetime.fromisoformat(record["receivedAt"])
     except (ValueError, RecursionError):
         return None

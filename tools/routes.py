@@ -3,17 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
 
 from shared.core.actions import actions, event_actions
-from shared.core.normalization import to_event
+from shared.core.cloud_event import CloudEvent
+from shared.core.normalization import to_cloud_event
 from shared.core.problems import Problem
 from shared.core.registries import AllowList
 from shared.core.routing import VALUES, Routes, RoutesError
-from shared.core.validation import DeliveryValidator
+from shared.core.validation import PayloadValidator
 from tools import examples
 from tools.localhost.function_app import ToolError
 
@@ -28,14 +28,14 @@ class Pushed:
 
     @classmethod
     def parse(cls, reference: str, registry: str | None) -> "Pushed":
-        """The parts of `reference`, of `registry` if that was told.
+        """The parts of `reference`, which is in `registry` if one is given.
 
         Raises ToolError where `reference` says a registry. Repositories can have a dot there, too.
         """
         name, _, digest = reference.partition("@")
         first, slash, rest = name.partition("/")
         if slash and (":" in first or ("." in first and registry is None)):
-            raise ToolError(f"Say the registry apart: {rest} --registry {first}")
+            raise ToolError(f"Name the registry separately: {rest} --registry {first}")
         repository, _, tag = name.partition(":")
         return cls(repository, tag or None, digest or None)
 
@@ -64,7 +64,7 @@ def unwanted(routes: Routes) -> list[str]:
     return [
         action
         for action in event_actions()
-        if not any(chosen is None or chosen.passes(action) for chosen in wanted)
+        if not any(chosen is None or chosen.matches(action) for chosen in wanted)
     ]
 
 
@@ -74,10 +74,10 @@ def event(
     registry: str | None,
     media_type: str | None,
     app_settings: Mapping[str, str],
-) -> dict[str, Any]:
+) -> CloudEvent:
     """The event that `action` on `pushed` would raise in the app with these settings.
 
-    What is not told is that of the documented example. Raises ToolError where there is none such.
+    What is not given comes from the documented example. Raises ToolError where it has no such part.
     """
     if action not in event_actions():
         raise ToolError(f"{action!r} raises no event; these do: {', '.join(event_actions())}.")
@@ -98,27 +98,27 @@ def event(
         target.pop("tag", None)
     try:
         allowed = AllowList.parse(app_settings.get("ACR_REGISTRIES", ""))
-        valid = DeliveryValidator([action]).validate(delivery)
-        source = allowed.registry(valid.get("request", {}).get("host"), registry)
+        payload = PayloadValidator([action]).validate(delivery)
+        source = allowed.registry(payload.get("request", {}).get("host"), registry)
     except Problem as problem:
         faults = "\n".join(f"{v.pointer} {v.detail}".strip() for v in problem.violations)
         raise ToolError(f"The app would refuse that.\n{faults}") from None
     except ValueError as error:
         raise ToolError(f"ACR_REGISTRIES: {error}") from None
-    return to_event(valid, actions()[action], source)
+    return to_cloud_event(payload, actions()[action], source)
 
 
-def seen(event: dict[str, Any]) -> str:
+def seen(event: CloudEvent) -> str:
     """What the filters look at."""
     values = {name: look(event) for name, look in VALUES.items()}
     return "\n".join(f"{name}: {value or '(none)'}" for name, value in values.items())
 
 
-def explanation(routes: Routes, event: dict[str, Any]) -> Table:
-    """Each route, and whether it takes `event`, or which filter turns it away."""
+def explanation(routes: Routes, event: CloudEvent) -> Table:
+    """Each route: whether it takes `event`, or which filters `event` does not pass."""
     grid = Table("route", "queue", "takes it")
     for route in routes.routes:
-        objections = [f"{name}: {why}" for name, why in route.objections(event).items()]
-        verdict = escape("\n".join(objections)) if objections else "[green]yes[/]"
+        reasons = [f"{name}: {why}" for name, why in route.mismatch_reasons(event).items()]
+        verdict = escape("\n".join(reasons)) if reasons else "[green]yes[/]"
         grid.add_row(escape(route.name), escape(route.queue), verdict)
     return grid

@@ -1,4 +1,4 @@
-"""The record of a rejected delivery, as it is kept on a queue (`schemas/rejected.v1.json`)."""
+"""Dead letters: rejected deliveries as their queue keeps them (`schemas/rejected.v1.json`)."""
 
 import hashlib
 import json
@@ -7,46 +7,39 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
-from datetime import datetime
 from typing import Any
 
+from shared.core.delivery import Delivery
 from shared.core.problems import Problem
-from shared.core.timestamps import moment
+from shared.core.timestamps import utc_timestamp
 
-# Characters. More of one than a host name can have explains nothing.
-_MAX_PARAMETER = 255
+# A host name has at most 255 characters: more of a parameter explains nothing.
+_MAX_PARAMETER_CHARS = 255
 
 
-def record(
-    problem: Problem,
-    body_bytes: bytes,
-    *,
-    received_at: datetime,
-    registry: str | None,
-    traceparent: str | None,
-    limit: int,
-) -> bytes:
-    """The record as JSON of at most `limit` bytes.
+def encode(problem: Problem, delivery: Delivery, limit: int) -> bytes:
+    """The dead letter of `delivery` as JSON of at most `limit` bytes.
 
-    Where not all of it fits, the body goes first: of the violations only one is named then, and in
-    the parameters question marks stand for what neither a host name nor a trace can have in them.
+    Where not everything fits, the body comes first: only one violation is named then, and question
+    marks replace what neither a host name nor a trace can contain in the parameters.
     """
     for most_errors, parameter in ((None, _printable), (1, _plain)):
         document = reasons(problem)
         document["errors"] = document["errors"][:most_errors]
-        document["receivedAt"] = moment(received_at)
-        if registry is not None:
-            document["registry"] = parameter(registry)[:_MAX_PARAMETER]
-        if traceparent is not None:
-            document["traceparent"] = parameter(traceparent)[:_MAX_PARAMETER]
-        document["body"] = body(body_bytes, limit - len(_json(document)) - len(',"body":'))
+        document["receivedAt"] = utc_timestamp(delivery.received_at)
+        if delivery.registry is not None:
+            document["registry"] = parameter(delivery.registry)[:_MAX_PARAMETER_CHARS]
+        if delivery.traceparent is not None:
+            document["traceparent"] = parameter(delivery.traceparent)[:_MAX_PARAMETER_CHARS]
+        room = limit - len(_json(document)) - len(',"body":')
+        document["body"] = encode_body(delivery.body, room)
         if not document["body"]["truncated"]:
             break
     return _json(document)
 
 
 def reasons(problem: Problem) -> dict[str, Any]:
-    """The members of a record that say why: reason, status, detail, and every violation."""
+    """The members of a dead letter that say why: reason, status, detail, and every violation."""
     return {
         "reason": problem.kind.reason,
         "status": problem.kind.status,
@@ -55,10 +48,10 @@ def reasons(problem: Problem) -> dict[str, Any]:
     }
 
 
-def body(content: bytes, limit: int) -> dict[str, Any]:
-    """`content` as JSON of at most `limit` bytes: as text where it is UTF-8 and fits, else base64.
+def encode_body(content: bytes, limit: int) -> dict[str, Any]:
+    """`content` as a JSON object of at most `limit` bytes: text if UTF-8 and short, else base64.
 
-    What fits neither way is cut; its length and SHA-256 are those of the whole.
+    What fits neither way is cut. Its length and SHA-256 are those of the whole.
     """
     document = {
         "encoding": "base64",
@@ -81,8 +74,8 @@ def body(content: bytes, limit: int) -> dict[str, Any]:
     }
 
 
-def body_bytes(document: Mapping[str, Any]) -> bytes:
-    """The bytes that `body` made `document` of; their beginning where it was truncated."""
+def decode_body(document: Mapping[str, Any]) -> bytes:
+    """The bytes that `encode_body` got; their beginning where it cut them."""
     content: str = document["content"]
     return content.encode() if document["encoding"] == "utf-8" else b64decode(content)
 

@@ -1,43 +1,54 @@
-"""A valid delivery to a CloudEvent."""
+"""A payload to a CloudEvent."""
 
 import re
 from datetime import datetime
-from typing import Any
 
 from shared.core.actions import Action
+from shared.core.cloud_event import CloudEvent
+from shared.core.delivery import Payload, Target
 from shared.core.registries import Registry
-from shared.core.timestamps import moment, to_utc
+from shared.core.timestamps import to_utc, utc_timestamp
 
-# Source of an event whose registry nothing tells. The top-level domain is reserved (RFC 2606):
-# no registry will ever answer there.
+# The source of an event whose registry is not known. The top-level domain is reserved (RFC 2606):
+# no registry can have this name.
 UNKNOWN_SOURCE = "https://unknown.invalid"
 
+# https://www.w3.org/TR/trace-context/#traceparent-header
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
-def to_event(
-    delivery: dict[str, Any],
+def to_cloud_event(
+    payload: Payload,
     action: Action,
     registry: Registry | None,
     traceparent: str | None = None,
     recovered_at: datetime | None = None,
-) -> dict[str, Any]:
-    """The CloudEvents 1.0 object for `delivery`, valid against `schemas/event.v1.json`.
+) -> CloudEvent:
+    """The CloudEvent of `payload`, valid against `schemas/event.v1.json`.
 
-    The attributes are those that Event Grid gives the same occurrence; `data` is the delivery
-    itself. A `traceparent` that is not of the W3C's form is left out. `recovered_at`, in UTC, is
-    set where the registry's record told of the delivery, and not the registry.
+    Its attributes are those that Event Grid gives the same occurrence. Its `data` is the payload.
+    https://learn.microsoft.com/azure/event-grid/event-schema-container-registry
+
+    Args:
+        payload: A payload whose action raises an event.
+        action: The row of the action table for that action.
+        registry: Where the delivery comes from, if that is known.
+        traceparent: The request's header. It is left out where it has another form than W3C's.
+        recovered_at: When the delivery was recovered from the delivery log, in UTC.
+
     """
-    target = delivery["target"]
-    event = {
+    if action.type is None:
+        raise ValueError(f"{action.name} raises no event")
+    target = payload["target"]
+    event: CloudEvent = {
         "specversion": "1.0",
-        "id": delivery["id"],
+        "id": payload["id"],
         "source": _source(registry),
         "type": action.type,
         "subject": _subject(action, target),
-        "time": to_utc(delivery["timestamp"]),
+        "time": to_utc(payload["timestamp"]),
         "datacontenttype": "application/json",
-        "data": delivery,
+        "data": payload,
     }
     if registry:
         event["acrregistry"] = registry.login_server
@@ -47,7 +58,7 @@ def to_event(
     if traceparent and _TRACEPARENT.fullmatch(traceparent):
         event["traceparent"] = traceparent
     if recovered_at:
-        event["acrrecovered"] = moment(recovered_at)
+        event["acrrecovered"] = utc_timestamp(recovered_at)
     return event
 
 
@@ -57,7 +68,7 @@ def _source(registry: Registry | None) -> str:
     return registry.resource_id or f"https://{registry.login_server}"
 
 
-def _subject(action: Action, target: dict[str, Any]) -> str:
+def _subject(action: Action, target: Target) -> str:
     for template in action.subject:
         try:
             return template.format_map(target)

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any, NoReturn
 
 from shared.core.problems import Kind, Problem
-from shared.core.text import shown
+from shared.core.text import quoted
 
 # The deepest delivery known has two levels. Above the limit json could still parse here what it
 # could no longer write there: how deep it gets differs between Python versions.
@@ -65,7 +65,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
         [(twice, _)] = Counter(name for name, _ in pairs).most_common(1)
-        raise ValueError(f"the member name {shown(twice)} occurs twice in one object")
+        raise ValueError(f"the member name {quoted(twice)} occurs twice in one object")
     return members
 
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from shared.core.problems import Kind, Problem, Violation
-from shared.core.text import shown
-from shared.core.validation import validator
+from shared.core.schemas import validator
+from shared.core.text import quoted
 
 _HOST = validator("common/host.json")
 _RESOURCE_ID = validator("common/resource_id.json")
@@ -22,11 +22,11 @@ class Registry:
 def login_server(text: str) -> str:
     """The login server that `text` names. Raises ValueError where it is no host name."""
     if not _HOST.is_valid(text):
-        raise ValueError(f"{shown(text)} is not a host name")
-    return _normalised(text)
+        raise ValueError(f"{quoted(text)} is not a host name")
+    return _normalize_host(text)
 
 
-def _normalised(host: str) -> str:
+def _normalize_host(host: str) -> str:
     return host.partition(":")[0].lower()
 
 
@@ -51,7 +51,7 @@ class AllowList:
                 raise ValueError(f"entry {number}: {error}") from None
             if resource_id and not _RESOURCE_ID.is_valid(resource_id):
                 raise ValueError(
-                    f"entry {number}: {shown(resource_id)} is not the resource id of a registry "
+                    f"entry {number}: {quoted(resource_id)} is not the resource id of a registry "
                     "(/subscriptions/…/resourceGroups/…/providers/Microsoft.ContainerRegistry/"
                     "registries/…)"
                 )
@@ -88,13 +88,13 @@ class AllowList:
         the registry is not on the list.
         """
         try:
-            told = login_server(parameter) if parameter else None
+            named = login_server(parameter) if parameter else None
         except ValueError as error:
             detail = f"The registry parameter of the webhook's URL: {error}."
             raise Problem(Kind.INVALID_REGISTRY, detail) from None
-        name = _normalised(host) if host else told
-        if told and name != told:
-            detail = f"is {name}, but the registry parameter of the webhook's URL is {told}"
+        name = _normalize_host(host) if host else named
+        if named and name != named:
+            detail = f"is {name}, but the registry parameter of the webhook's URL is {named}"
             raise Problem(
                 Kind.INVALID_REGISTRY,
                 f"request.host {detail}.",

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from shared.core.actions import event_actions
+from shared.core.cloud_event import CloudEvent
 from shared.core.filters import Filter
 from shared.core.parsing import decode
-from shared.core.text import shown
-from shared.core.validation import validator, violations
+from shared.core.schemas import validator
+from shared.core.text import quoted
+from shared.core.violations import violations
 
 ROUTES_FILE = Path(__file__).parent.parent.parent / "routes.json"
 
@@ -21,8 +23,8 @@ _APP_SETTING = re.compile(r"%([^%]+)%")
 # Members in which %NAME% stands for itself.
 _PLAIN = ("$schema", "name")
 
-# What each filter looks at, in a CloudEvent of ours.
-VALUES: Mapping[str, Callable[[dict[str, Any]], str | None]] = {
+# The part of an event that each filter looks at.
+VALUES: Mapping[str, Callable[[CloudEvent], str | None]] = {
     "actions": lambda event: event["data"]["action"],
     "registries": lambda event: event.get("acrregistry"),
     "repositories": lambda event: event["data"]["target"].get("repository"),
@@ -32,7 +34,7 @@ VALUES: Mapping[str, Callable[[dict[str, Any]], str | None]] = {
 
 
 class RoutesError(ValueError):
-    """Routes that cannot be used; the message says where and why, a line for each fault."""
+    """Routes that cannot be used. The message says where and why, a line for each error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,25 +45,26 @@ class Route:
     queue: str
     filters: Mapping[str, Filter]
 
-    def takes(self, event: dict[str, Any]) -> bool:
-        """Whether `event`, a CloudEvent, passes every filter."""
-        # On every delivery's road: a generator would take longer than most filters do.
+    def matches(self, event: CloudEvent) -> bool:
+        """Whether `event` passes every filter."""
+        # Every delivery runs this: a generator would take longer than most filters do.
         for name, chosen in self.filters.items():  # noqa: SIM110
-            if not chosen.passes(VALUES[name](event)):
+            if not chosen.matches(VALUES[name](event)):
                 return False
         return True
 
-    def objections(self, event: dict[str, Any]) -> dict[str, str]:
-        """The filters that turn `event` away, each with its reason."""
+    def mismatch_reasons(self, event: CloudEvent) -> dict[str, str]:
+        """The filters that `event` does not pass, each with its reason."""
         found = {
-            name: chosen.objection(VALUES[name](event)) for name, chosen in self.filters.items()
+            name: chosen.mismatch_reason(VALUES[name](event))
+            for name, chosen in self.filters.items()
         }
         return {name: reason for name, reason in found.items() if reason}
 
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """The routes, and the queue on which rejected deliveries are kept."""
+    """The routes, and the dead-letter queue."""
 
     routes: tuple[Route, ...]
     rejected_queue: str
@@ -113,9 +116,9 @@ class Routes:
         """Every queue that is named, each once."""
         return list(dict.fromkeys([*(route.queue for route in self.routes), self.rejected_queue]))
 
-    def queues_for(self, event: dict[str, Any]) -> list[str]:
-        """The queues of all routes that take `event`, each once, in the order of the routes."""
-        return list(dict.fromkeys([route.queue for route in self.routes if route.takes(event)]))
+    def queues_for(self, event: CloudEvent) -> list[str]:
+        """The queues of all routes that match `event`, each once, in the order of the routes."""
+        return list(dict.fromkeys([route.queue for route in self.routes if route.matches(event)]))
 
 
 def _line(pointer: str) -> str:
@@ -133,7 +136,7 @@ def _missing(part: Any, app_settings: Mapping[str, str], pointer: str = "") -> I
     if isinstance(part, str):
         for name in _APP_SETTING.findall(part):
             if not app_settings.get(name, "").strip():
-                yield f"{pointer}: the app setting {shown(name)} is not set"
+                yield f"{pointer}: the app setting {quoted(name)} is not set"
     for step, inner in _members(part):
         yield from _missing(inner, app_settings, f"{pointer}/{step}")
 
@@ -185,19 +188,19 @@ def _contradictions(document: dict[str, Any], filled: dict[str, Any]) -> Iterato
         if chosen["queue"] == rejected:
             yield f"{place}/queue: is the rejectedQueue, which gets no events"
         if "name" in route and (first := names.setdefault(route["name"], number)) != number:
-            yield f"{place}/name: {shown(route['name'])} is the name of /routes/{first} too"
+            yield f"{place}/name: {quoted(route['name'])} is the name of /routes/{first} too"
         for index, pattern in enumerate(chosen.get("actions", ())):
-            if not any(map(Filter([pattern.removeprefix("!")]).passes, event_actions())):
+            if not any(map(Filter([pattern.removeprefix("!")]).matches, event_actions())):
                 yield (
-                    f"{place}/actions/{index}: {shown(route['actions'][index])} matches no action "
+                    f"{place}/actions/{index}: {quoted(route['actions'][index])} matches no action "
                     f"that raises an event; these do: {', '.join(event_actions())}"
                 )
-        if not any(map(Filter(chosen.get("actions", ())).passes, event_actions())):
+        if not any(map(Filter(chosen.get("actions", ())).matches, event_actions())):
             yield f"{place}/actions: leave no action that raises an event"
         for index, pattern in enumerate(chosen.get("registries", ())):
             if pattern != pattern.lower() and "[" not in pattern:
                 yield (
-                    f"{place}/registries/{index}: {shown(route['registries'][index])} matches no "
+                    f"{place}/registries/{index}: {quoted(route['registries'][index])} matches no "
                     "login server, as these are in lower case"
                 )
 
@@ -205,4 +208,4 @@ def _contradictions(document: dict[str, Any], filled: dict[str, Any]) -> Iterato
 def _unfit(place: str, written: str, meant: str, schema: Mapping[str, Any]) -> Iterator[str]:
     """A fault where `meant`, for which `written` stands, is not what `schema` has."""
     if not re.search(schema["pattern"], meant):
-        yield f"{place}: {shown(written)} stands for no valid {schema['title']}"
+        yield f"{place}: {quoted(written)} stands for no valid {schema['title']}"

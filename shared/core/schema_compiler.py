@@ -1,8 +1,8 @@
-"""A quick yes for valid documents.
+"""Fast accept: a schema compiled into a function that recognizes valid documents.
 
-Most deliveries are valid, and jsonschema takes about 0.1 ms to say so. For the plain keywords that
-their schemas are made of, a schema can be compiled into a test that takes a tenth of that. Only
-jsonschema says no: every error is its own.
+Most deliveries are valid, and jsonschema takes about 0.1 ms to say so. The compiled function takes
+a tenth of that for the plain keywords that our schemas use. A document that it does not accept goes
+to jsonschema, which decides and writes every error.
 """
 
 import re
@@ -19,10 +19,11 @@ _CLASSES = {"string": str, "integer": int, "object": dict}
 Test = Callable[[Any], bool]
 
 
-def quick_test(schema: Mapping[str, Any], formats: FormatChecker) -> Test:
-    """A test that only values pass which are valid against `schema`, though perhaps not all.
+def compile_schema(schema: Mapping[str, Any], formats: FormatChecker) -> Test:
+    """A function that is true only for values that are valid against `schema`.
 
-    A schema that says more than the test could know makes one that nothing passes.
+    It can be false for a valid value. For a schema with other keywords than it knows, it is always
+    false.
     """
     tests = [
         test
@@ -64,7 +65,7 @@ def _keyword_test(keyword: str, schema: Mapping[str, Any], formats: FormatChecke
             return frozenset(wanted).issubset
         case "properties", "object":
             return _properties_test(
-                {name: quick_test(schema, formats) for name, schema in wanted.items()}
+                {name: compile_schema(schema, formats) for name, schema in wanted.items()}
             )
     return None
 

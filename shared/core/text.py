@@ -1,4 +1,4 @@
-"""Showing foreign values: short, and safe to print anywhere."""
+"""Quoting values from outside: short, and safe to print anywhere."""
 
 import json
 from typing import Any
@@ -9,8 +9,8 @@ def clip(text: str, limit: int = 80) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def shown(value: Any) -> str:
-    """A parsed JSON value as a message may quote it; containers by kind, not by content."""
+def quoted(value: Any) -> str:
+    """A parsed JSON value as a message may quote it. Containers by kind, not by content."""
     match value:
         case dict():
             return "an object"

@@ -36,6 +36,6 @@ def to_utc(text: str) -> str:
     return f"{instant.isoformat()}{fraction}Z"
 
 
-def moment(instant: datetime) -> str:
-    """`instant`, which is in UTC, as RFC 3339 has it."""
+def utc_timestamp(instant: datetime) -> str:
+    """`instant`, which is in UTC, as an RFC 3339 timestamp."""
     return instant.isoformat().replace("+00:00", "Z")

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from shared.core.text import shown
+from shared.core.text import quoted
 
 _ID = re.compile(
     r"/subscriptions/([^/]+)/resourceGroups/([^/]+)"
@@ -28,7 +28,7 @@ class Webhook:
         found = _ID.fullmatch(text)
         if not found:
             raise ValueError(
-                f"{shown(text)} is not the resource id of a webhook (/subscriptions/…/"
+                f"{quoted(text)} is not the resource id of a webhook (/subscriptions/…/"
                 "resourceGroups/…/providers/Microsoft.ContainerRegistry/registries/…/webhooks/…)"
             )
         return cls(text, *found.groups())

@@ -2,65 +2,71 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
-from shared.core import responses as answers
-from shared.core.responses import Answer
+from shared.core import responses
+from shared.core.responses import Response
 from shared.core.routing import RoutesError
-from shared.pipeline import Ingest
 from shared.settings import SettingsError
-from shared.storage.queues import StorageUnavailable
+from shared.storage.errors import StorageUnavailable
 
-# Seconds.
-REUSE = 10
-WAIT = 2
+REUSE_SECONDS = 10
+WAIT_SECONDS = 2
 
 _LOG = logging.getLogger("acr_webhook")
 
 
-class Health:
-    """Checks the app that `make` makes, at most once in ten seconds however often it is asked.
+class QueueProber(Protocol):
+    """What can tell whether Storage answers for a queue."""
 
-    The endpoint is anonymous: its answer names checks and queues, but gives no reasons. Those are
-    in the log.
+    async def probe(self, queue: str, deadline: float) -> None:
+        """Returns once Storage has answered for `queue`. Raises StorageUnavailable."""
+
+
+class Health:
+    """Checks the app, at most once in ten seconds however often it is asked.
+
+    The endpoint is anonymous: its response names checks and queues, but gives no reasons. The
+    reasons are in the log.
     """
 
-    def __init__(self, make: Callable[[], Ingest]) -> None:
-        self._make = make
-        self._asked_at = 0.0
-        self._checking: asyncio.Task[Answer] | None = None
+    def __init__(self, load: Callable[[], tuple[Sequence[str], QueueProber]]) -> None:
+        """`load` gives the queues to check. It may raise SettingsError or RoutesError."""
+        self._load = load
+        self._checked_at = 0.0
+        self._check_running: asyncio.Task[Response] | None = None
 
-    async def answer(self) -> Answer:
-        """200 where every check passes, else 503; `checks` says which."""
+    async def respond(self) -> Response:
+        """200 where every check passes, else 503. `checks` in the body says which."""
         loop = asyncio.get_running_loop()
         now = loop.time()
-        last = self._checking
-        if last is None or last.get_loop() is not loop or now - self._asked_at >= REUSE:
-            self._asked_at = now
-            last = self._checking = loop.create_task(self._check(now + WAIT))
-        # One caller that goes away must not end the check of all others.
-        return await asyncio.shield(last)
+        check = self._check_running
+        if check is None or check.get_loop() is not loop or now - self._checked_at >= REUSE_SECONDS:
+            self._checked_at = now
+            check = self._check_running = loop.create_task(self._check(now + WAIT_SECONDS))
+        # A caller that goes away must not end the check of the others.
+        return await asyncio.shield(check)
 
-    async def _check(self, deadline: float) -> Answer:
+    async def _check(self, deadline: float) -> Response:
         checks: dict[str, bool] = {}
         try:
-            ingest = self._make()
+            names, prober = self._load()
             checks |= {"settings": True, "routes": True}
-            names = ingest.routes.queues
-            reached = await asyncio.gather(*(_reaches(ingest, name, deadline) for name in names))
-            checks |= {f"queue {name}": ok for name, ok in zip(names, reached, strict=True)}
+            passed = await asyncio.gather(*(_passes(prober, name, deadline) for name in names))
+            checks |= {f"queue {name}": ok for name, ok in zip(names, passed, strict=True)}
         except SettingsError as error:
             _LOG.error("acr_health settings: %s", error)
             checks["settings"] = False
         except RoutesError as error:
             _LOG.error("acr_health routes: %s", error)
             checks |= {"settings": True, "routes": False}
-        return answers.health(checks)
+        return responses.health(checks)
 
 
-async def _reaches(ingest: Ingest, queue: str, deadline: float) -> bool:
+async def _passes(prober: QueueProber, queue: str, deadline: float) -> bool:
     try:
-        await ingest.queues.reach(queue, deadline)
+        await prober.probe(queue, deadline)
     except StorageUnavailable as error:
         _LOG.error("acr_health %s", error)
         return False

@@ -1,31 +1,40 @@
-"""How much lies on each queue, and for how long: what alerts on unread events look at."""
+"""How much lies on each queue and for how long: alerts on unread events query these log lines."""
 
 import asyncio
 import logging
 from datetime import UTC, datetime
+from typing import Any, Protocol
 
 from shared import log
-from shared.pipeline import Ingest
-from shared.storage.queues import StorageUnavailable
+from shared.core.routing import Routes
+from shared.storage.errors import StorageUnavailable
+from shared.storage.queues import Depth
 
-# Seconds in which storage has to answer for all queues; nobody waits for it.
-WAIT = 30
-
-
-async def report(ingest: Ingest) -> None:
-    """Logs a line for each queue of the routes, and for the one of rejected deliveries."""
-    deadline = asyncio.get_running_loop().time() + WAIT
-    await asyncio.gather(*(_report(ingest, name, deadline) for name in ingest.routes.queues))
+# Storage has so long to answer for all queues. No delivery waits for it.
+WAIT_SECONDS = 30
 
 
-async def _report(ingest: Ingest, queue: str, deadline: float) -> None:
-    fields = {"queue": queue, "rejected": queue == ingest.routes.rejected_queue}
-    try:
-        depth = await ingest.queues.depth(queue, deadline)
-    except StorageUnavailable as error:
-        log.queue(logging.ERROR, {**fields, "trouble": str(error)})
-        return
-    age = (datetime.now(UTC) - depth.oldest).total_seconds() if depth.oldest else 0
-    # The clocks of storage and of this machine differ a little.
-    numbers = {"messages": depth.messages, "oldest_seconds": max(0, round(age))}
-    log.queue(logging.INFO, {**fields, **numbers})
+class QueueInspector(Protocol):
+    """What can tell how much lies on a queue."""
+
+    async def depth(self, queue: str, deadline: float) -> Depth:
+        """How much lies on `queue`. Raises StorageUnavailable."""
+
+
+async def report(routes: Routes, inspector: QueueInspector) -> None:
+    """Logs a line for each queue of the routes and for the dead-letter queue."""
+    deadline = asyncio.get_running_loop().time() + WAIT_SECONDS
+
+    async def one(queue: str) -> None:
+        fields: dict[str, Any] = {"queue": queue, "rejected": queue == routes.rejected_queue}
+        try:
+            depth = await inspector.depth(queue, deadline)
+        except StorageUnavailable as error:
+            log.queue(logging.ERROR, {**fields, "error": str(error)})
+            return
+        age = (datetime.now(UTC) - depth.oldest).total_seconds() if depth.oldest else 0
+        # The clocks of Storage and of this machine can differ a little.
+        numbers = {"messages": depth.messages, "oldest_seconds": max(0, round(age))}
+        log.queue(logging.INFO, {**fields, **numbers})
+
+    await asyncio.gather(*map(one, routes.queues))

@@ -1,8 +1,9 @@
-"""The registry's own record of its deliveries: what became of each, as far as it says.
+"""The registry's delivery log: what became of each delivery, as far as the log says.
 
-An entry of the record has the form of the `Event` of the management API: `id`,
-`eventRequestMessage` (`content`: the delivery; `requestUri`, `headers`: secrets can be in both) and
-`eventResponseMessage` (`statusCode`, as text; `content`, cut at about 4 KB).
+An entry is an `Event` of the management API: `id`, `eventRequestMessage` (`content`, the delivery;
+`requestUri` and `headers`, which can hold secrets) and `eventResponseMessage` (`statusCode`, a
+string; `content`, cut at about 4 KB by a user's report).
+https://learn.microsoft.com/rest/api/containerregistry/webhooks/list-events
 """
 
 import hashlib
@@ -15,15 +16,15 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from shared.core.parsing import decode
-from shared.core.responses import is_refusal
+from shared.core.responses import is_problem_details
 from shared.core.timestamps import to_utc
 
-# Younger entries may still be under way.
+# A younger entry may still be waiting for its response.
 YOUNG = timedelta(minutes=1)
 
 
 class Verdict(Enum):
-    """What became of a delivery, and so what is to be done; the value is what reports call it."""
+    """What became of a delivery. The value is its name in reports and in the log."""
 
     DELIVERED = "delivered"
     REFUSED = "rejected"
@@ -36,11 +37,15 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is needed of an entry: the delivery, and how it may be told from others.
+    """The part of an entry that is needed.
 
-    `id` is the event's; of an entry that is malformed, its own. `registry` is the parameter of that
-    name in the webhook's URL. `body` is the delivery as JSON; of an entry that is malformed, what
-    can be kept of it.
+    Args:
+        id: The event's id. Of a malformed entry, its own.
+        body: The delivery as JSON. Of a malformed entry, what can be kept of it.
+        verdict: What became of the delivery.
+        registry: The `registry` parameter of the webhook's URL.
+        names_registry: Whether the delivery itself names its registry.
+
     """
 
     id: str
@@ -52,25 +57,28 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """From when on deliveries are looked at, and what time it is."""
+    """From when on deliveries are looked at (`since`), and what time it is (`now`), in UTC."""
 
     since: datetime
     now: datetime
 
     def verdict(self, timestamp: Any) -> Verdict:
-        """Whether a delivery of `timestamp` is missed; one that cannot be read counts as such."""
+        """Whether a delivery of `timestamp` is missed, too old or too young.
+
+        A timestamp that cannot be read counts as missed.
+        """
         try:
             at = datetime.fromisoformat(to_utc(timestamp))
         except (TypeError, ValueError, AttributeError):
             return Verdict.MISSED
         if at < self.since:
             return Verdict.OLD
-        # Clocks differ: one that is ahead of ours by less is as young.
+        # Clocks differ: a timestamp a little ahead of ours is as young.
         return Verdict.YOUNG if abs(self.now - at) < YOUNG else Verdict.MISSED
 
 
 def read(entry: Any, window: Window) -> Entry:
-    """What `entry` says. Raises nothing, whatever it is."""
+    """The entry in `entry`, which can be any JSON value. It raises nothing."""
     try:
         return _read(entry, window)
     except (RecursionError, ValueError, TypeError, OverflowError):
@@ -101,9 +109,9 @@ def _read(entry: Any, window: Window) -> Entry:
 
 
 def _malformed(members: Mapping[str, Any], content: Any, verdict: Verdict) -> Entry:
-    """An entry that holds no delivery, by its id and what stands in the delivery's place.
+    """An entry that holds no delivery: its id, and what it has in the delivery's place.
 
-    Not the whole: the request's headers and URL can hold the function's key.
+    The rest is left out, as the request's headers and URL can hold the function's key.
     """
     id_ = members.get("id")
     body = _json({"id": id_ if isinstance(id_, str) else None, "content": content})
@@ -113,7 +121,7 @@ def _malformed(members: Mapping[str, Any], content: Any, verdict: Verdict) -> En
 
 
 def _parsed(content: Any) -> Any:
-    """A delivery that is recorded as text, as the JSON that it is."""
+    """The content parsed, where it is recorded as text."""
     if not isinstance(content, str):
         return content
     try:
@@ -129,8 +137,10 @@ def _answered(response: Mapping[str, Any]) -> Verdict:
         status = 0
     if 200 <= status < 300:
         return Verdict.DELIVERED
-    # Another server can answer 403 too: only where it was the app, it has kept the delivery.
-    return Verdict.REFUSED if is_refusal(status, response.get("content")) else Verdict.MISSED
+    # Another server can answer 403 too. Only the app has kept the delivery in that case.
+    return (
+        Verdict.REFUSED if is_problem_details(status, response.get("content")) else Verdict.MISSED
+    )
 
 
 def _parameter(uri: Any) -> str | None:

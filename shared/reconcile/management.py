@@ -1,4 +1,4 @@
-"""The registry's record of its deliveries, from Azure's management API."""
+"""The registry's delivery log, from Azure's management API."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -19,16 +19,16 @@ from shared.storage.transport import USER_AGENT, transport
 
 ACTION = "Microsoft.ContainerRegistry/registries/webhooks/listEvents/action"
 
-# Seconds for one page.
-_PATIENCE = 30
+# For one page.
+_PAGE_SECONDS = 30
 
 
-class RecordUnavailable(Exception):
-    """The record of a webhook cannot be had; the message says why and what to do."""
+class DeliveryLogUnavailable(Exception):
+    """The delivery log of a webhook cannot be read. The message says why and what to do."""
 
 
 class Management:
-    """The management API at `endpoint`, asked as `principal`; by way of `session`."""
+    """The management API at `endpoint`, called as `principal` through `session`."""
 
     def __init__(self, endpoint: str, principal: Principal, session: aiohttp.ClientSession) -> None:
         self._endpoint = endpoint.rstrip("/")
@@ -36,9 +36,9 @@ class Management:
         self._credential = credential(principal, transport(session))
 
     async def pages(self, webhook: Webhook) -> AsyncGenerator[list[Any]]:
-        """The entries of the record of `webhook`, a page at a time, as they came.
+        """The entries of the delivery log of `webhook`, a page at a time, unchanged.
 
-        Raises RecordUnavailable.
+        Raises DeliveryLogUnavailable.
         """
         async with self._client(webhook.subscription) as client:
             pages = client.webhooks.list_events(
@@ -46,15 +46,15 @@ class Management:
             ).by_page()
             while True:
                 try:
-                    async with asyncio.timeout(_PATIENCE):
+                    async with asyncio.timeout(_PAGE_SECONDS):
                         page = [_plain(entry) async for entry in await anext(pages)]
                 except StopAsyncIteration:
                     return
-                except RecordUnavailable:
+                except DeliveryLogUnavailable:
                     raise
                 except Exception as error:
-                    # On odd answers the SDK raises anything.
-                    raise RecordUnavailable(_reason(error)) from error
+                    # On unusual responses the SDK raises anything.
+                    raise DeliveryLogUnavailable(_reason(error)) from error
                 yield page
 
     def _client(
@@ -67,7 +67,7 @@ class Management:
             credential_scopes=[f"{self._endpoint}/.default"],
             transport=transport(self._session),
             user_agent=USER_AGENT,
-            # An answer is an answer: the next round asks again.
+            # A response with an error is not retried: the next run asks again.
             retry_status=0,
             retry_total=2,
             per_call_policies=[SameOrigin(self._endpoint)],
@@ -75,7 +75,7 @@ class Management:
 
 
 def _plain(entry: Any) -> Any:
-    """An entry without the SDK's types; of one too deep for them, its id."""
+    """An entry without the SDK's types. Of an entry too deep for them, its id."""
     if not hasattr(entry, "as_dict"):
         return entry
     try:
@@ -85,19 +85,21 @@ def _plain(entry: Any) -> Any:
 
 
 class SameOrigin(SansIOHTTPPolicy[Any, Any]):
-    """A next page is fetched from the server that was asked, or not at all: it gets our token."""
+    """Fetches a next page from the same server only, as the request carries our token."""
 
     def __init__(self, endpoint: str) -> None:
         self._origin = _origin(endpoint)
 
     def on_request(self, request: PipelineRequest[Any]) -> None:
-        """Raises RecordUnavailable."""
+        """Raises DeliveryLogUnavailable."""
         if _origin(request.http_request.url) != self._origin:
-            raise RecordUnavailable("its next page is said to be on another server: not asked")
+            raise DeliveryLogUnavailable(
+                "the link to its next page leads to another server and was not followed"
+            )
 
 
 def _origin(url: str) -> tuple[str, str | None, int]:
-    """Scheme, host and port: services of Azure write the port out in their links, or do not."""
+    """Scheme, host and port. Some Azure services write the port in their links, others do not."""
     parts = urlsplit(url)
     return parts.scheme, parts.hostname, parts.port or 443
 
@@ -105,18 +107,18 @@ def _origin(url: str) -> tuple[str, str | None, int]:
 def _reason(error: Exception) -> str:
     if isinstance(error, TokenUnavailable):
         return (
-            "nobody gives the app a token for the management API: give it an identity, and name it "
-            "in AcrManagement__credential and AcrManagement__clientId"
+            "could not get an access token for the management API: give the app an identity, and "
+            "name it in AcrManagement__credential and AcrManagement__clientId"
         )
     if isinstance(error, TimeoutError):
-        return f"no answer within {_PATIENCE} seconds: the next round asks again"
+        return f"no response within {_PAGE_SECONDS} seconds: the next run asks again"
     status = error.status_code if isinstance(error, HttpResponseError) else None
     if status is None or status < 300:
-        return f"the answer cannot be read or did not come ({type(error).__name__})"
+        return f"the response cannot be read or did not come ({type(error).__name__})"
     match status:
         case 401 | 403:
             return (
-                f"{status}: the app's identity may not read the record: give it a role "
+                f"{status}: the app's identity may not read the delivery log: give it a role "
                 f"with the action {ACTION} on the registry"
             )
         case 404:
@@ -124,7 +126,7 @@ def _reason(error: Exception) -> str:
         case 429:
             wait = getattr(getattr(error, "response", None), "headers", {}).get("Retry-After", "")
             seconds = f" for {wait} seconds" if wait.isdigit() else ""
-            return f"429: too many requests{seconds}: the next round asks again"
+            return f"429: too many requests{seconds}: the next run asks again"
     if status < 500:
         return f"{status}: the management API refuses the request"
-    return f"{status}: the next round asks again"
+    return f"{status}: the next run asks again"

@@ -1,4 +1,4 @@
-"""How the app reaches its storage account: with a connection string, or as an identity."""
+"""How the app reaches its storage account: a connection string, or an identity."""
 
 import re
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ class ConnectionString:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who we are, for which the platform gives tokens.
+    """The identity for which the platform issues tokens.
 
     `managed`: the app's managed identity, the user-assigned one of `client_id` where that is given.
     Otherwise whatever the developer is logged in with.
@@ -86,7 +86,7 @@ def read(given: Mapping[str, str]) -> Connection:
 
 
 def _require_known(given: Mapping[str, str], name: str) -> None:
-    """Where the account of our own is told half or misspelled, it must not be another one."""
+    """A half or misspelled setting of our own account must not lead to another account."""
     parts = [setting for setting in given if setting.startswith(f"{name}__")]
     known = [f"{name}__{part}" for part in PARTS]
     for setting in parts:
@@ -121,8 +121,8 @@ def _uri(given: Mapping[str, str], name: str, service: str) -> str | None:
 
 
 def require_https(setting: str, uri: str, form: str) -> str:
-    """`uri` where it leads somewhere by https and says no more. Raises ValueError, without it."""
-    # What stands before an @ or behind a question mark could be a secret: not ours to use or show.
+    """`uri` where it is an HTTPS URL without user info or query. Raises ValueError, without it."""
+    # User info and a query could be secrets: they are neither used nor shown.
     if not _HTTPS.fullmatch(uri):
-        raise ValueError(f"{setting} must lead to the service by https and say no more: {form}")
+        raise ValueError(f"{setting} must be an HTTPS URL without user info or query: {form}")
     return uri

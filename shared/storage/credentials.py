@@ -1,4 +1,4 @@
-"""Tokens for an identity, in the place of an account's key."""
+"""Access tokens for an identity, instead of an account's key."""
 
 import asyncio
 import logging
@@ -14,89 +14,95 @@ from azure.core.pipeline.transport import AioHttpTransport
 from shared.storage.connections import Principal
 from shared.storage.transport import USER_AGENT
 
-# Seconds until a request for a token is given up; longer than any delivery waits.
-_PATIENCE = 10
+# A request for a token may outlive the delivery that started it.
+_REQUEST_TIMEOUT_SECONDS = 10
 
-# Seconds: of validity that a token must have left to serve while it is renewed, that a delivery
-# waits for the new one then, and between two reasons in the log.
-_STILL_GOOD = 60
-_RENEWAL = 0.2
-_SILENCE = 10
+# A token that is valid for longer still serves while it is renewed.
+_LEAST_VALIDITY_SECONDS = 60
+# A delivery waits so long for the new token then.
+_RENEWAL_WAIT_SECONDS = 0.2
 
-# It writes a page for each failure; the reason is in our own log.
+# Between two reasons in the log.
+_LOG_INTERVAL_SECONDS = 10
+
+# It writes a page for each failure. The reason is in our own log.
 logging.getLogger("azure.identity").setLevel(logging.CRITICAL)
 
 _LOG = logging.getLogger("acr_webhook")
 
 
 class TokenUnavailable(ClientAuthenticationError):
-    """Nobody gives a token for the identity; the reason is in the log."""
+    """No access token can be had for the identity. The reason is in the log."""
 
     def __init__(self) -> None:
-        super().__init__("nobody gives the app a token for its identity")
+        super().__init__(
+            "could not get an access token: on a developer's machine run `az login`, in Azure "
+            "check the app's identity"
+        )
 
 
 def prepare() -> None:
-    """Imports what asks for tokens: for apps with an identity, at their start."""
+    """Imports the credentials' package. For apps with an identity, at their start."""
     import_module("azure.identity.aio")
 
 
 def credential(principal: Principal, transport: AioHttpTransport) -> AsyncTokenCredential:
-    """The credential of `principal`, whose own requests go through `transport`."""
+    """The credential of `principal`. Its own requests go through `transport`."""
     from azure.identity.aio import DefaultAzureCredential, ManagedIdentityCredential
 
-    asked: AsyncTokenCredential
+    source: AsyncTokenCredential
     if principal.managed:
-        asked = ManagedIdentityCredential(
+        source = ManagedIdentityCredential(
             client_id=principal.client_id, transport=transport, user_agent=USER_AGENT
         )
     else:
-        asked = DefaultAzureCredential(
+        source = DefaultAzureCredential(
             transport=transport,
             user_agent=USER_AGENT,
             **({"managed_identity_client_id": principal.client_id} if principal.client_id else {}),
         )
-    # A pipeline asks a credential for tokens, and for nothing else.
-    return cast("AsyncTokenCredential", _Patient(asked))
+    # An SDK client asks a credential for tokens and for nothing else.
+    return cast("AsyncTokenCredential", SharedTokenCredential(source))
 
 
-class _Patient:
-    """Goes on asking for a token when the delivery that began to ask has given up.
+class SharedTokenCredential:
+    """Shares one request for a token among all that wait for it.
 
-    Otherwise a platform that takes longer than one attempt to send would never come to give it.
-    While a token is renewed, the one before serves as long as it is valid.
+    The request goes on when the delivery that started it gives up. Otherwise a platform that takes
+    longer than one attempt to send would never get to answer. While a token is renewed, the old one
+    serves as long as it is valid.
     """
 
-    def __init__(self, asked: AsyncTokenCredential) -> None:
-        self._asked = asked
-        self._asking: dict[str, asyncio.Task[AccessToken]] = {}
-        self._last: dict[str, AccessToken] = {}
-        self._logged_at = float(-_SILENCE)
+    def __init__(self, source: AsyncTokenCredential) -> None:
+        self._source = source
+        self._requests: dict[str, asyncio.Task[AccessToken]] = {}
+        self._tokens: dict[str, AccessToken] = {}
+        self._logged_at = float(-_LOG_INTERVAL_SECONDS)
 
     async def get_token(self, *scopes: str, **options: Any) -> AccessToken:
         """A token for `scopes`. Raises TokenUnavailable."""
-        kind = repr((scopes, sorted(options.items())))
-        asking = self._asking.get(kind)
-        if asking is None or asking.done():
-            asking = asyncio.create_task(self._ask(kind, *scopes, **options))
-            asking.add_done_callback(lambda task: task.cancelled() or task.exception())
-            self._asking[kind] = asking
-        last = self._last.get(kind)
-        if last is None or last.expires_on - time.time() < _STILL_GOOD:
-            return await asyncio.shield(asking)
-        await asyncio.wait([asking], timeout=_RENEWAL)
-        return asking.result() if asking.done() and not asking.exception() else last
+        key = repr((scopes, sorted(options.items())))
+        request = self._requests.get(key)
+        if request is None or request.done():
+            request = asyncio.create_task(self._request(key, *scopes, **options))
+            request.add_done_callback(lambda task: task.cancelled() or task.exception())
+            self._requests[key] = request
+        token = self._tokens.get(key)
+        if token is None or token.expires_on - time.time() < _LEAST_VALIDITY_SECONDS:
+            return await asyncio.shield(request)
+        await asyncio.wait([request], timeout=_RENEWAL_WAIT_SECONDS)
+        return request.result() if request.done() and not request.exception() else token
 
-    async def _ask(self, kind: str, *scopes: str, **options: Any) -> AccessToken:
+    async def _request(self, key: str, *scopes: str, **options: Any) -> AccessToken:
         try:
-            async with asyncio.timeout(_PATIENCE):
-                token = await self._asked.get_token(*scopes, **options)
+            async with asyncio.timeout(_REQUEST_TIMEOUT_SECONDS):
+                token = await self._source.get_token(*scopes, **options)
         except Exception as error:
             now = asyncio.get_running_loop().time()
-            if now - self._logged_at >= _SILENCE:
+            if now - self._logged_at >= _LOG_INTERVAL_SECONDS:
                 self._logged_at = now
                 reason = str(error).partition("\n")[0] or "no answer in time"
                 _LOG.error("acr_identity %s: %s", type(error).__name__, reason)
             raise TokenUnavailable from error
-        self._last[kind] = token
+        self._tokens[key] = token
         return token

@@ -1,4 +1,4 @@
-"""HTTP as the SDKs speak it here."""
+"""The HTTP transport of every SDK client."""
 
 from urllib.request import getproxies
 
@@ -7,17 +7,17 @@ from azure.core.pipeline.transport import AioHttpTransport
 
 from shared import __version__
 
-# Who asks, for the logs of Azure's services: the SDKs put it before their own names.
+# For the logs of Azure's services. The SDKs put it before their own names.
 # https://azure.github.io/azure-sdk/general_azurecore.html#telemetry-policy
 USER_AGENT = f"acr-webhook/{__version__}"
 
-# Seconds; for what is not under a deadline of its own.
-_CONNECT = 2
-_READ = 10
+# For requests that have no deadline of their own.
+_CONNECT_TIMEOUT_SECONDS = 2
+_READ_TIMEOUT_SECONDS = 10
 
 
 def session() -> aiohttp.ClientSession:
-    """A session for all of an account's clients, to be made on the event loop that will use it."""
+    """A session for all clients of an account. Make it on the event loop that will use it."""
     # Looking up proxies and .netrc on each request costs more than the request itself. No limit
     # of connections: sends that stall on one queue must not keep the others waiting.
     return aiohttp.ClientSession(
@@ -28,11 +28,11 @@ def session() -> aiohttp.ClientSession:
     )
 
 
-def transport(session: aiohttp.ClientSession, *, closes_it: bool = False) -> AioHttpTransport:
-    """What a client sends by; with `closes_it` the session ends with the client."""
+def transport(session: aiohttp.ClientSession, *, closes_session: bool = False) -> AioHttpTransport:
+    """The transport of a client. With `closes_session` the session ends with the client."""
     return AioHttpTransport(
         session=session,
-        session_owner=closes_it,
-        connection_timeout=_CONNECT,
-        read_timeout=_READ,
+        session_owner=closes_session,
+        connection_timeout=_CONNECT_TIMEOUT_SECONDS,
+        read_timeout=_READ_TIMEOUT_SECONDS,
     )

@@ -121,12 +121,12 @@ async def test_each_consumer_reads_every_event_type_and_event_grids_own(
     await queue.send_message(_message(EVENT_GRID))
     assert len(events) == len(raising) + 1
 
-    def shown(event: dict[str, Any], lines: list[str]) -> bool:
+    def quoted(event: dict[str, Any], lines: list[str]) -> bool:
         wanted = (event["type"], event.get("acrreference", event["subject"]))
         return any(all(part in line for part in wanted) for line in lines)
 
     consumer = consume()
-    await consumer.until(lambda lines: all(shown(event, lines) for event in events))
+    await consumer.until(lambda lines: all(quoted(event, lines) for event in events))
     for _ in range(600):
         if (await queue.get_queue_properties()).approximate_message_count == 0:
             break

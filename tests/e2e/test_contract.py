@@ -7,7 +7,8 @@ import aiohttp
 import pytest
 
 from shared.core.actions import actions
-from shared.core.validation import validator, violations
+from shared.core.schemas import validator
+from shared.core.violations import violations
 from tests.support.deliveries import example, read_back
 from tests.support.storage import StorageAccount
 from tools.localhost import processes

@@ -11,10 +11,11 @@ from urllib.request import urlopen
 import aiohttp
 import pytest
 
+from shared.app import App
 from shared.core.routing import RoutesError
-from shared.monitoring.health import REUSE, WAIT, Health
-from shared.pipeline import Ingest
+from shared.monitoring.health import REUSE_SECONDS, WAIT_SECONDS, Health
 from shared.settings import SettingsError
+from shared.storage.queues import StorageQueues
 from tests.support.commands import Command
 from tools.localhost import processes
 from tools.localhost.ports import free_port
@@ -23,8 +24,12 @@ QUEUES = ["acr-push", "acr-delete", "acr-chart-push", "acr-chart-delete", "acr-q
           "acr-rejected"]  # fmt: skip
 
 
-def _app(connection: str) -> Ingest:
-    return Ingest.from_environment({"AcrEventsStorage": connection})
+def _app(connection: str) -> App:
+    return App.from_environment({"AcrEventsStorage": connection})
+
+
+def _health(app: App) -> Health:
+    return Health(lambda: (app.routes.queues, app.queues))
 
 
 async def test_anyone_may_ask_and_a_sound_app_says_200_with_every_check(
@@ -46,8 +51,8 @@ async def test_storage_that_does_not_answer_is_503_within_two_seconds_and_names_
 ) -> None:
     app = _app(proxy_stalled)
     started = time.monotonic()
-    answer = await Health(lambda: app).answer()
-    assert time.monotonic() - started < WAIT + 0.5
+    answer = await _health(app).respond()
+    assert time.monotonic() - started < WAIT_SECONDS + 0.5
     document = json.loads(answer.body)
     assert (answer.status, document["status"]) == (503, "failed")
     assert document["checks"]["settings"] == "ok"
@@ -66,7 +71,7 @@ async def test_a_wrong_key_is_503_and_is_shown_nowhere(
 ) -> None:
     wrong = "bm90LXRoZS1rZXk="
     app = _app(azurite.replace(processes.KEY, wrong))
-    answer = await Health(lambda: app).answer()
+    answer = await _health(app).respond()
     assert answer.status == 503
     assert wrong not in answer.body.decode() + caplog.text
     assert processes.ACCOUNT not in answer.body.decode() + caplog.text
@@ -101,10 +106,10 @@ def test_served_with_a_setting_that_cannot_be_used_it_still_answers_and_names_it
 async def test_settings_or_routes_that_cannot_be_used_are_503_and_named(
     error: Exception, checks: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    def make() -> Ingest:
+    def make() -> tuple[list[str], StorageQueues]:
         raise error
 
-    answer = await Health(make).answer()
+    answer = await Health(make).respond()
     assert answer.status == 503
     assert json.loads(answer.body) == {"status": "failed", "checks": checks}
     assert str(error) in caplog.text
@@ -114,29 +119,29 @@ async def test_a_result_is_reused_so_that_asking_cannot_load_the_account(azurite
     app = _app(azurite)
     made = 0
 
-    def make() -> Ingest:
+    def make() -> tuple[list[str], StorageQueues]:
         nonlocal made
         made += 1
-        return app
+        return app.routes.queues, app.queues
 
     health = Health(make)
-    answers = await asyncio.gather(*(health.answer() for _ in range(200)))
+    answers = await asyncio.gather(*(health.respond() for _ in range(200)))
     assert {answer.status for answer in answers} == {200}
-    await health.answer()
+    await health.respond()
     assert made == 1
-    health._asked_at -= REUSE
-    await health.answer()
+    health._checked_at -= REUSE_SECONDS
+    await health.respond()
     assert made == 2
     await app.queues.close()
 
 
 async def test_a_caller_that_goes_away_does_not_end_the_check_of_others(azurite: str) -> None:
     app = _app(azurite)
-    health = Health(lambda: app)
-    first = asyncio.create_task(health.answer())
+    health = _health(app)
+    first = asyncio.create_task(health.respond())
     await asyncio.sleep(0)
     first.cancel()
-    assert (await health.answer()).status == 200
+    assert (await health.respond()).status == 200
     await app.queues.close()
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from shared.core.actions import actions
-from shared.core.normalization import to_event
+from shared.core.normalization import to_cloud_event
 from shared.core.problems import Kind
 from shared.core.registries import AllowList
 from shared.log import DELIVERY, LOST, QUEUE, RECONCILED
@@ -51,7 +51,7 @@ def test_the_event_shown_is_the_one_emitted() -> None:
     allowed = AllowList.parse(f"{shown['acrregistry']}={shown['source']}")
     delivery = examples.documented("push")
     registry = allowed.registry(delivery["request"]["host"], None)
-    assert to_event(delivery, actions()["push"], registry, shown["traceparent"]) == shown
+    assert to_cloud_event(delivery, actions()["push"], registry, shown["traceparent"]) == shown
 
 
 def test_the_routes_shown_can_be_used_and_the_tools_say_of_them_what_is_shown(

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from shared.core.dead_letter import body_bytes
-from shared.core.responses import Answer
+from shared.app import App
+from shared.core.dead_letter import decode_body
+from shared.core.delivery import Delivery
+from shared.core.responses import Response
 from shared.log import DELIVERY, LOST
-from shared.pipeline import Delivery, Ingest
 from tests.support.deliveries import delivery, example
 from tests.support.faults import FaultProxy
 from tests.support.storage import StorageAccount
@@ -23,17 +24,17 @@ MANY = 60
 
 
 @pytest.fixture
-async def ingest(proxy: FaultProxy) -> AsyncIterator[Ingest]:
-    ingest = Ingest.from_environment({"AcrEventsStorage": proxy.connection})
-    yield ingest
-    await ingest.queues.close()
+async def receiver(proxy: FaultProxy) -> AsyncIterator[App]:
+    receiver = App.from_environment({"AcrEventsStorage": proxy.connection})
+    yield receiver
+    await receiver.queues.close()
 
 
 class Sent:
     """Deliveries that were sent at once, with their answers."""
 
     def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
-        self.answers: dict[str, Answer] = {}
+        self.answers: dict[str, Response] = {}
         self.slowest = 0.0  # seconds
         self._caplog = caplog
 
@@ -58,7 +59,7 @@ class Sent:
 
 
 async def _send(
-    ingest: Ingest, caplog: pytest.LogCaptureFixture, deliveries: list[dict[str, Any]]
+    receiver: App, caplog: pytest.LogCaptureFixture, deliveries: list[dict[str, Any]]
 ) -> Sent:
     """Sends all at once."""
     caplog.clear()
@@ -68,7 +69,7 @@ async def _send(
 
     async def one(document: dict[str, Any]) -> None:
         started = clock()
-        sent.answers[document["id"]] = await ingest.receive(delivery(document))
+        sent.answers[document["id"]] = await receiver.pipeline.process(delivery(document))
         sent.slowest = max(sent.slowest, clock() - started)
 
     await asyncio.gather(*map(one, deliveries))
@@ -92,20 +93,20 @@ FAULTS = ["refuse", "stall", "busy", "cut", "half", "drip", "swallow", "deleting
 async def test_while_storage_fails_answers_come_in_time_and_nothing_is_lost(
     fault: str,
     proxy: FaultProxy,
-    ingest: Ingest,
+    receiver: App,
     storage: StorageAccount,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    await _send(ingest, caplog, _mixed("before-"))
+    await _send(receiver, caplog, _mixed("before-"))
     await proxy.set(fault)
-    sent = await _send(ingest, caplog, _mixed())
+    sent = await _send(receiver, caplog, _mixed())
     # Nothing was confirmed, so nothing may be accepted or called safe: all is in the last net.
     assert sent.ids(503) == set(sent.answers) == sent.lost()
     assert sent.slowest < BUDGET + GRACE
     assert all("Retry-After" in answer.headers for answer in sent.answers.values())
 
     await proxy.set("pass")
-    after = await _send(ingest, caplog, _mixed("after-"))
+    after = await _send(receiver, caplog, _mixed("after-"))
     assert after.ids(503) == after.lost() == set()
     stored = set(await storage.stored_ids())
     assert {id_ for id_ in stored if id_.startswith("after-")} == set(after.answers)
@@ -117,11 +118,11 @@ async def test_while_storage_fails_answers_come_in_time_and_nothing_is_lost(
 async def test_a_fault_that_passes_within_the_budget_costs_no_delivery(
     fault: str,
     proxy: FaultProxy,
-    ingest: Ingest,
+    receiver: App,
     storage: StorageAccount,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    await _send(ingest, caplog, _mixed("before-"))
+    await _send(receiver, caplog, _mixed("before-"))
     await proxy.set(fault)
 
     async def recover() -> None:
@@ -129,7 +130,7 @@ async def test_a_fault_that_passes_within_the_budget_costs_no_delivery(
         await proxy.set("pass")
 
     recovering = asyncio.create_task(recover())
-    sent = await _send(ingest, caplog, _mixed())
+    sent = await _send(receiver, caplog, _mixed())
     await recovering
     assert sent.ids(503) == sent.lost() == set()
     assert sent.slowest < BUDGET + GRACE
@@ -138,13 +139,13 @@ async def test_a_fault_that_passes_within_the_budget_costs_no_delivery(
 
 async def test_a_slow_account_is_waited_for_and_gets_each_event_once(
     proxy: FaultProxy,
-    ingest: Ingest,
+    receiver: App,
     storage: StorageAccount,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    await _send(ingest, caplog, _mixed("before-"))
+    await _send(receiver, caplog, _mixed("before-"))
     await proxy.set("late")
-    sent = await _send(ingest, caplog, _mixed())
+    sent = await _send(receiver, caplog, _mixed())
     assert sent.ids(503) == sent.lost() == set()
     stored = [id_ for id_ in await storage.stored_ids() if not id_.startswith("before-")]
     assert sorted(stored) == sorted(sent.answers)
@@ -152,11 +153,11 @@ async def test_a_slow_account_is_waited_for_and_gets_each_event_once(
 
 async def test_a_fault_in_the_middle_leaves_each_delivery_stored_or_in_the_last_net(
     proxy: FaultProxy,
-    ingest: Ingest,
+    receiver: App,
     storage: StorageAccount,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    await _send(ingest, caplog, _mixed("before-"))
+    await _send(receiver, caplog, _mixed("before-"))
     last_good = proxy.requests + 35
 
     async def fail_after(number: int) -> None:
@@ -164,7 +165,7 @@ async def test_a_fault_in_the_middle_leaves_each_delivery_stored_or_in_the_last_
             proxy.fault = "stall"
 
     proxy.before = fail_after
-    sent = await _send(ingest, caplog, _mixed())
+    sent = await _send(receiver, caplog, _mixed())
     assert sent.ids(503) == sent.lost()
     assert 0 < len(sent.lost()) < MANY
     proxy.before = None
@@ -174,14 +175,14 @@ async def test_a_fault_in_the_middle_leaves_each_delivery_stored_or_in_the_last_
 
 async def test_one_slow_queue_does_not_delay_deliveries_to_another(
     proxy: FaultProxy,
-    ingest: Ingest,
+    receiver: App,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     await proxy.set("stall", only="acr-push")
     finished: list[str] = []
 
     async def one(document: dict[str, Any]) -> None:
-        answer = await ingest.receive(delivery(document))
+        answer = await receiver.pipeline.process(delivery(document))
         assert answer.status == (503 if document["action"] == "push" else 202)
         finished.append(document["action"])
 
@@ -194,27 +195,27 @@ async def test_one_slow_queue_does_not_delay_deliveries_to_another(
 
 async def test_a_send_that_stalled_and_was_stored_comes_twice_under_one_id(
     proxy: FaultProxy,
-    ingest: Ingest,
+    receiver: App,
     storage: StorageAccount,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    await _send(ingest, caplog, [example("push", id="before")])
+    await _send(receiver, caplog, [example("push", id="before")])
     await proxy.set("swallow", times=1)
-    sent = await _send(ingest, caplog, [example("push", id="twice")])
+    sent = await _send(receiver, caplog, [example("push", id="twice")])
     assert sent.ids(202) == {"twice"}
     assert sorted(await storage.stored_ids()) == ["before", "twice", "twice"]
 
 
 async def test_events_that_come_together_may_lie_in_any_order(
     proxy: FaultProxy,
-    ingest: Ingest,
+    receiver: App,
     storage: StorageAccount,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    await _send(ingest, caplog, [example("push", id="before")])
+    await _send(receiver, caplog, [example("push", id="before")])
     await proxy.set("cut", times=1)  # the first one needs a second try, the others overtake it
     ids = [str(number) for number in range(10)]
-    sent = await _send(ingest, caplog, [example("push", id=id_) for id_ in ids])
+    sent = await _send(receiver, caplog, [example("push", id=id_) for id_ in ids])
     assert sent.ids(202) == set(ids)
     stored = await storage.stored_ids()
     assert sorted(stored[1:]) == sorted(ids)
@@ -223,24 +224,24 @@ async def test_events_that_come_together_may_lie_in_any_order(
 
 async def test_a_queue_that_is_deleted_and_created_again_under_load_loses_nothing(
     proxy: FaultProxy,
-    ingest: Ingest,
+    receiver: App,
     storage: StorageAccount,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    await _send(ingest, caplog, [example("push", id="before")])
+    await _send(receiver, caplog, [example("push", id="before")])
     await storage.service.delete_queue("acr-push")
     await proxy.set("deleting", times=100)
-    sent = await _send(ingest, caplog, [example("push", id=str(n)) for n in range(MANY)])
+    sent = await _send(receiver, caplog, [example("push", id=str(n)) for n in range(MANY)])
     assert sent.ids(503) == sent.lost() == set()
     assert sorted(await storage.stored_ids()) == sorted(sent.answers)
 
 
 async def test_cancelled_in_the_middle_a_delivery_is_in_the_last_net(
-    proxy: FaultProxy, ingest: Ingest, caplog: pytest.LogCaptureFixture
+    proxy: FaultProxy, receiver: App, caplog: pytest.LogCaptureFixture
 ) -> None:
     await proxy.set("stall")
     sent = Sent(caplog)
-    task = asyncio.create_task(ingest.receive(delivery(example("push"))))
+    task = asyncio.create_task(receiver.pipeline.process(delivery(example("push"))))
     await asyncio.sleep(0.2)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -251,16 +252,16 @@ async def test_cancelled_in_the_middle_a_delivery_is_in_the_last_net(
 
 
 async def test_a_fault_of_our_own_is_a_500_and_the_delivery_is_in_the_last_net(
-    ingest: Ingest,
+    receiver: App,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("secret-in-exception")
 
-    monkeypatch.setattr(ingest, "prepare", broken)
+    monkeypatch.setattr(receiver.pipeline, "route", broken)
     sent = Sent(caplog)
-    answer = await ingest.receive(delivery(example("push")))
+    answer = await receiver.pipeline.process(delivery(example("push")))
     assert answer.status == 500
     assert b"secret-in-exception" not in answer.body
     assert "secret-in-exception" not in caplog.text
@@ -285,10 +286,12 @@ async def test_a_fault_of_our_own_is_a_500_and_the_delivery_is_in_the_last_net(
     ],
 )
 async def test_the_last_net_holds_any_body_whole_in_lines_that_no_log_cuts(
-    body: bytes, parts: int, proxy: FaultProxy, ingest: Ingest, caplog: pytest.LogCaptureFixture
+    body: bytes, parts: int, proxy: FaultProxy, receiver: App, caplog: pytest.LogCaptureFixture
 ) -> None:
     await proxy.set("refuse")
-    answer = await ingest.receive(Delivery(body, "é\nb\ud800" * 500, "x\r\n", datetime.now(UTC)))
+    answer = await receiver.pipeline.process(
+        Delivery(body, "é\nb\ud800" * 500, "x\r\n", datetime.now(UTC))
+    )
     assert answer.status == 503
     lines = Sent(caplog).lines(LOST)
     assert [(line["part"], line["parts"]) for line in lines] == [
@@ -302,7 +305,7 @@ async def test_the_last_net_holds_any_body_whole_in_lines_that_no_log_cuts(
         assert line["receivedAt"]
         assert line["registry"].startswith("é\nb")
         assert line["body"]["length"] == len(body)
-    found = b"".join(body_bytes(line["body"]) for line in lines)
+    found = b"".join(decode_body(line["body"]) for line in lines)
     assert body.startswith(found)
     # Longer than what could ever be accepted, and more of it is kept than of that.
     truncated = len(body) > 70_000
@@ -312,8 +315,8 @@ async def test_the_last_net_holds_any_body_whole_in_lines_that_no_log_cuts(
 
 
 async def test_storage_knows_a_request_by_the_invocation_it_came_from(
-    proxy: FaultProxy, ingest: Ingest
+    proxy: FaultProxy, receiver: App
 ) -> None:
     raw = json.dumps(example("push")).encode()
-    await ingest.receive(Delivery(raw, None, None, datetime.now(UTC), "inv-1"))
+    await receiver.pipeline.process(Delivery(raw, None, None, datetime.now(UTC), "inv-1"))
     assert b"x-ms-client-request-id: inv-1\r\n" in proxy.last

@@ -14,12 +14,14 @@ from typing import Any
 import pytest
 
 from shared import log
+from shared.core.delivery import Delivery
 from shared.core.routing import Routes
-from shared.monitoring import queue_depth as depth
-from shared.pipeline import Delivery, Ingest
-from shared.reconcile.runner import RECOVERED
+from shared.monitoring import queue_depth
+from shared.pipeline import Pipeline
+from shared.reconcile.report import RECOVERED
 from shared.settings import Settings
-from shared.storage.queues import Depth, StorageUnavailable
+from shared.storage.errors import StorageUnavailable
+from shared.storage.queues import Depth
 from tests.support.deliveries import example
 from tools.localhost import processes
 
@@ -78,7 +80,7 @@ class _Storage:
             raise StorageUnavailable(queue, TimeoutError())
         return Depth(1, datetime.now(UTC))
 
-    async def reach(self, queue: str, deadline: float) -> None:
+    async def probe(self, queue: str, deadline: float) -> None:
         raise NotImplementedError
 
     async def close(self) -> None:
@@ -89,15 +91,16 @@ class _Storage:
 async def logged(caplog: pytest.LogCaptureFixture) -> dict[str, set[str]]:
     """The members of the lines that the log has, by marker."""
     settings = Settings.read({"AcrEventsStorage": "UseDevelopmentStorage=true"})
-    app = Ingest(settings, Routes.load({}), _Storage())
+    routes, storage = Routes.load({}), _Storage()
+    pipeline = Pipeline(settings, routes, storage)
     now = datetime.now(UTC)
     with caplog.at_level(logging.INFO, "acr_webhook"):
         bad: dict[str, Any] = {"action": "push"}
         for delivery in (example("push"), example("delete"), example("ping"), bad):
             body, host = json.dumps(delivery).encode(), delivery.get("request", {}).get("host")
-            await app.receive(Delivery(body, host, "00-0-0-00", now, "1"))
-        await depth.report(app)
-        log.reconciled(logging.INFO, {"webhook": "w", RECOVERED: 1, "trouble": "t"})
+            await pipeline.process(Delivery(body, host, "00-0-0-00", now, "1"))
+        await queue_depth.report(routes, storage)
+        log.reconciled(logging.INFO, {"webhook": "w", RECOVERED: 1, "error": "t"})
     members: dict[str, set[str]] = defaultdict(set)
     for record in caplog.records:
         marker, _, document = record.getMessage().partition(" ")

@@ -15,9 +15,10 @@ from typing import Any
 import azure.functions as func
 import pytest
 
-from shared.app import ingest
+from shared.app import app
 from shared.core.actions import actions
-from shared.core.validation import validator, violations
+from shared.core.schemas import validator
+from shared.core.violations import violations
 from tests.support.deliveries import example
 from tests.support.storage import StorageAccount
 
@@ -132,7 +133,7 @@ def webhook(azurite: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The function's module, loaded with the settings of a fresh installation."""
     monkeypatch.setenv("AcrEventsStorage", azurite)
     monkeypatch.setenv("ACR_REGISTRIES", "")
-    ingest.cache_clear()
+    app.cache_clear()
     sys.modules.pop("AcrWebhook", None)
     return importlib.import_module("AcrWebhook")
 
@@ -175,7 +176,7 @@ async def test_20_000_bad_deliveries_raise_nothing_and_each_is_accounted_for(
                 queued["acr-rejected"] += 1
 
     await asyncio.gather(*(send() for _ in range(CONCURRENT)))
-    await webhook.INGEST.queues.close()
+    await app().queues.close()
 
     assert sum(statuses.values()) == PER_MUTATION
     assert set(statuses) <= {200, 202, 400, 413, 422}

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from shared.log import QUEUE
-from shared.monitoring import queue_depth as depth
-from shared.pipeline import Ingest
+from shared.monitoring import queue_depth
 from tests.support.storage import StorageAccount
 from tools.localhost import processes
 from tools.localhost.ports import free_port
@@ -28,10 +27,10 @@ def _lines(text: str) -> dict[str, dict[str, Any]]:
 
 
 async def _report(connection: str, caplog: pytest.LogCaptureFixture) -> dict[str, dict[str, Any]]:
-    app = Ingest.from_environment({"AcrEventsStorage": connection})
+    app = App.from_environment({"AcrEventsStorage": connection})
     caplog.clear()
     with caplog.at_level(logging.INFO, "acr_webhook"):
-        await depth.report(app)
+        await queue_depth.report(app.routes, app.queues)
     await app.queues.close()
     return _lines(caplog.text)
 
@@ -88,8 +87,8 @@ async def test_storage_that_cannot_be_asked_is_told_for_each_queue(
     lines = await _report(processes.connection_string(free_port()), caplog)
     assert len(lines) == 6
     for queue, line in lines.items():
-        trouble = f"{queue}: Storage cannot be reached"
-        assert line == {"queue": queue, "rejected": queue == "acr-rejected", "trouble": trouble}
+        error = f"{queue}: Storage cannot be reached"
+        assert line == {"queue": queue, "rejected": queue == "acr-rejected", "error": error}
 
 
 def test_the_timer_reports_under_the_runtime(azurite: str) -> None:

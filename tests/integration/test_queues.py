@@ -9,7 +9,8 @@ from aiohttp import web
 
 from shared.core.limits import MAX_MESSAGE_BYTES
 from shared.storage.connections import ConnectionString
-from shared.storage.queues import Depth, Queues, StorageUnavailable
+from shared.storage.errors import StorageUnavailable
+from shared.storage.queues import Depth, StorageQueues
 from tests.support.servers import Listen
 from tests.support.storage import StorageAccount
 from tools.localhost import processes
@@ -17,8 +18,8 @@ from tools.localhost.ports import free_port
 
 
 @pytest.fixture
-async def queues(storage: StorageAccount) -> AsyncIterator[Queues]:
-    queues = Queues(ConnectionString("AcrEventsStorage", storage.connection))
+async def queues(storage: StorageAccount) -> AsyncIterator[StorageQueues]:
+    queues = StorageQueues(ConnectionString("AcrEventsStorage", storage.connection))
     yield queues
     await queues.close()
 
@@ -28,7 +29,7 @@ def _soon(seconds: float = 4) -> float:
 
 
 async def test_a_missing_queue_is_created_on_first_use(
-    storage: StorageAccount, queues: Queues
+    storage: StorageAccount, queues: StorageQueues
 ) -> None:
     assert await storage.queues() == []
     await queues.send("acr-push", b"one", _soon())
@@ -36,7 +37,7 @@ async def test_a_missing_queue_is_created_on_first_use(
 
 
 async def test_many_first_uses_at_once_lose_nothing(
-    storage: StorageAccount, queues: Queues
+    storage: StorageAccount, queues: StorageQueues
 ) -> None:
     contents = [str(number).encode() for number in range(50)]
     await asyncio.gather(*(queues.send("acr-push", content, _soon()) for content in contents))
@@ -45,7 +46,7 @@ async def test_many_first_uses_at_once_lose_nothing(
 
 
 async def test_a_queue_that_was_deleted_under_us_is_created_again(
-    storage: StorageAccount, queues: Queues
+    storage: StorageAccount, queues: StorageQueues
 ) -> None:
     await queues.send("acr-push", b"one", _soon())
     await storage.service.delete_queue("acr-push")
@@ -54,7 +55,7 @@ async def test_a_queue_that_was_deleted_under_us_is_created_again(
 
 
 async def test_a_message_is_base64_and_never_expires(
-    storage: StorageAccount, queues: Queues
+    storage: StorageAccount, queues: StorageQueues
 ) -> None:
     await queues.send("acr-push", b"\x00\xff<&>", _soon())
     [message] = await storage.service.get_queue_client("acr-push").peek_messages()
@@ -63,13 +64,17 @@ async def test_a_message_is_base64_and_never_expires(
     assert message.expires_on > datetime(9000, 1, 1, tzinfo=UTC)
 
 
-async def test_the_longest_message_is_stored_whole(storage: StorageAccount, queues: Queues) -> None:
+async def test_the_longest_message_is_stored_whole(
+    storage: StorageAccount, queues: StorageQueues
+) -> None:
     longest = b"\xfe" * MAX_MESSAGE_BYTES
     await queues.send("acr-push", longest, _soon())
     assert [m.content for m in await storage.take("acr-push")] == [longest]
 
 
-async def test_a_message_that_storage_does_not_take_is_an_error_at_once(queues: Queues) -> None:
+async def test_a_message_that_storage_does_not_take_is_an_error_at_once(
+    queues: StorageQueues,
+) -> None:
     started = asyncio.get_running_loop().time()
     with pytest.raises(StorageUnavailable, match="acr-push: Storage answered 4"):
         await queues.send("acr-push", b"x" * (MAX_MESSAGE_BYTES + 1), _soon(30))
@@ -77,7 +82,7 @@ async def test_a_message_that_storage_does_not_take_is_an_error_at_once(queues: 
 
 
 async def test_all_requests_share_one_client_a_queue(
-    queues: Queues, monkeypatch: pytest.MonkeyPatch
+    queues: StorageQueues, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for queue in ("acr-push", "acr-delete", "acr-push"):
         await queues.send(queue, b"x", _soon())
@@ -86,7 +91,7 @@ async def test_all_requests_share_one_client_a_queue(
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning", "ignore:Unclosed:ResourceWarning")
 def test_on_another_event_loop_the_clients_are_made_anew(azurite: str) -> None:
-    queues = Queues(ConnectionString("AcrEventsStorage", azurite))
+    queues = StorageQueues(ConnectionString("AcrEventsStorage", azurite))
 
     async def use(content: bytes) -> None:
         await queues.send("two-loops", content, _soon())
@@ -102,7 +107,9 @@ def test_on_another_event_loop_the_clients_are_made_anew(azurite: str) -> None:
 
 @pytest.mark.timing
 async def test_storage_that_refuses_connections_is_an_error_before_the_deadline() -> None:
-    queues = Queues(ConnectionString("AcrEventsStorage", processes.connection_string(free_port())))
+    queues = StorageQueues(
+        ConnectionString("AcrEventsStorage", processes.connection_string(free_port()))
+    )
     deadline = _soon(1)
     with pytest.raises(StorageUnavailable, match="acr-push: Storage cannot be reached"):
         await queues.send("acr-push", b"x", deadline)
@@ -123,7 +130,7 @@ async def test_of_storage_that_refuses_and_then_falls_silent_the_refusal_is_told
         return web.Response(status=503, reason="Busy")
 
     account = processes.connection_string(await listen(refuse_once))
-    queues = Queues(ConnectionString("AcrEventsStorage", account))
+    queues = StorageQueues(ConnectionString("AcrEventsStorage", account))
     with pytest.raises(StorageUnavailable, match="acr-push: Storage answered 503 Busy"):
         await queues.send("acr-push", b"x", _soon(3))
     assert asked > 1
@@ -137,17 +144,17 @@ async def test_another_servers_404_is_not_taken_for_a_queue_that_is_missing(
         return web.Response(status=404)
 
     connection = processes.connection_string(await listen(nothing))
-    queues = Queues(ConnectionString("AcrEventsStorage", connection))
-    for ask in (queues.reach, queues.depth):
+    queues = StorageQueues(ConnectionString("AcrEventsStorage", connection))
+    for ask in (queues.probe, queues.depth):
         with pytest.raises(StorageUnavailable, match="acr-push: Storage answered 404"):
             await ask("acr-push", _soon())
     await queues.close()
 
 
 async def test_a_queue_that_is_missing_is_no_trouble(
-    storage: StorageAccount, queues: Queues
+    storage: StorageAccount, queues: StorageQueues
 ) -> None:
-    await queues.reach("acr-push", _soon())
+    await queues.probe("acr-push", _soon())
     assert await queues.depth("acr-push", _soon()) == Depth(0, None)
 
 
@@ -155,7 +162,7 @@ async def test_a_key_that_is_not_the_accounts_is_an_error_that_does_not_show_it(
     azurite: str,
 ) -> None:
     wrong = azurite.replace(processes.KEY, "bm90LXRoZS1rZXk=")
-    queues = Queues(ConnectionString("AcrEventsStorage", wrong))
+    queues = StorageQueues(ConnectionString("AcrEventsStorage", wrong))
     with pytest.raises(StorageUnavailable) as caught:
         await queues.send("acr-push", b"x", _soon(30))
     assert str(caught.value) == "acr-push: Storage answered 403 AuthenticationFailed"
@@ -172,7 +179,7 @@ async def test_a_proxy_is_used_only_where_the_environment_names_one(
         monkeypatch.setenv("http_proxy", proxy)
         monkeypatch.setenv("no_proxy", "")
         monkeypatch.setenv("NO_PROXY", "")
-    queues = Queues(ConnectionString("AcrEventsStorage", azurite))
+    queues = StorageQueues(ConnectionString("AcrEventsStorage", azurite))
     if proxy:
         with pytest.raises(StorageUnavailable):
             await queues.send("acr-push", b"x", _soon(0.5))

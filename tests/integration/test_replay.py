@@ -5,11 +5,14 @@ from datetime import UTC, datetime
 
 import pytest
 
+from shared.app import App
+from shared.core.delivery import Delivery
 from shared.core.routing import Routes
-from shared.core.validation import validator, violations
-from shared.pipeline import Delivery, Ingest
+from shared.core.schemas import validator
+from shared.core.violations import violations
+from shared.pipeline import Pipeline
 from shared.settings import Settings
-from shared.storage.queues import Queues
+from shared.storage.queues import StorageQueues
 from tests.support.commands import Ended, run_tools
 from tests.support.deliveries import example, reject
 from tests.support.storage import StorageAccount
@@ -98,11 +101,11 @@ async def test_max_is_kept_to(storage: StorageAccount) -> None:
 
 
 async def test_the_url_s_registry_and_the_trace_are_replayed_too(storage: StorageAccount) -> None:
-    ingest = Ingest.from_environment({"AcrEventsStorage": storage.connection, **STRICT})
+    receiver = App.from_environment({"AcrEventsStorage": storage.connection, **STRICT})
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     body = json.dumps(example("chart_push")).encode()
-    await ingest.receive(Delivery(body, "contoso.azurecr.io", trace, datetime.now(UTC)))
-    await ingest.queues.close()
+    await receiver.pipeline.process(Delivery(body, "contoso.azurecr.io", trace, datetime.now(UTC)))
+    await receiver.queues.close()
     assert _replay(storage.connection).status == 0
     [event] = await storage.documents("acr-chart-push")
     assert (event["acrregistry"], event["traceparent"]) == ("contoso.azurecr.io", trace)
@@ -157,14 +160,16 @@ async def test_it_says_which_registries_it_allows(storage: StorageAccount) -> No
 
 async def test_a_long_list_of_violations_gives_way_to_the_body(storage: StorageAccount) -> None:
     body = example("push", future="x" * 47_000)
-    ingest = Ingest.from_environment(
+    receiver = App.from_environment(
         {"AcrEventsStorage": storage.connection, "ACR_MAX_BODY_BYTES": "1024"}
     )
     raw = {**body, "actor": 1, "source": 1, "timestamp": 1, "id": 1}
     for name in ("url", "name", "version", "tag", "size", "length", "mediaType"):
         raw["target"][name] = ["wrong"]
-    await ingest.receive(Delivery(json.dumps(raw).encode(), None, None, datetime.now(UTC)))
-    await ingest.queues.close()
+    await receiver.pipeline.process(
+        Delivery(json.dumps(raw).encode(), None, None, datetime.now(UTC))
+    )
+    await receiver.queues.close()
     result = _replay(storage.connection, ACR_MAX_BODY_BYTES="49152")
     assert "stays: invalid-delivery" in result.output
     [record] = await storage.documents("acr-rejected")
@@ -175,9 +180,9 @@ async def test_a_long_list_of_violations_gives_way_to_the_body(storage: StorageA
 async def test_a_registry_parameter_is_never_replayed_cut(storage: StorageAccount) -> None:
     registry = "mycompanyproductionregistryofeverything.azurecr.io"
     body = json.dumps(example("chart_push", future="x" * 48_200)).encode()
-    ingest = Ingest.from_environment({"AcrEventsStorage": storage.connection})
-    await ingest.receive(Delivery(body, registry, None, datetime.now(UTC)))
-    await ingest.queues.close()
+    receiver = App.from_environment({"AcrEventsStorage": storage.connection})
+    await receiver.pipeline.process(Delivery(body, registry, None, datetime.now(UTC)))
+    await receiver.queues.close()
     _replay(storage.connection, ACR_MAX_BODY_BYTES="49152")
     for event in await storage.documents("acr-chart-push"):
         assert event["source"] == f"https://{registry}"
@@ -199,16 +204,19 @@ def test_an_option_that_makes_no_sense_is_refused(azurite: str, arguments: list[
 
 async def test_an_event_that_no_route_takes_stays_whatever_the_app_does_with_such(
     storage: StorageAccount,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     nowhere = Routes((), "acr-rejected")
     settings = Settings.read({"AcrEventsStorage": storage.connection, "ACR_KEEP_UNROUTED": "true"})
-    ingest = Ingest(settings, nowhere, Queues(settings.storage))
+    queues = StorageQueues(settings.storage)
+    pipeline = Pipeline(settings, nowhere, queues)
     body = json.dumps(example("push")).encode()
-    answer = await ingest.receive(Delivery(body, None, None, datetime.now(UTC)))
-    assert answer.status == 422
-    await ingest.queues.close()
-    replaying = Replay({"AcrEventsStorage": storage.connection})
-    replaying._ingest.routes = nowhere
+    response = await pipeline.process(delivery(body))
+    assert response.status == 422
+    await queues.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(Routes, "load", lambda _: nowhere)
+        replaying = Replay({"AcrEventsStorage": storage.connection})
     await replaying.run(None, lambda _: None, lambda: None)
     assert replaying.summary.stayed == {"unrouted": 1}
     [record] = await storage.documents("acr-rejected")

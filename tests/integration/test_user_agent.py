@@ -8,10 +8,11 @@ import pytest
 from aiohttp import web
 
 from shared.core.webhooks import Webhook
-from shared.reconcile.ledger import Recoveries, TableUnavailable
-from shared.reconcile.management import Management, RecordUnavailable
+from shared.reconcile.ledger import Ledger, LedgerUnavailable
+from shared.reconcile.management import DeliveryLogUnavailable, Management
 from shared.storage.connections import ConnectionString, Principal
-from shared.storage.queues import Queues, StorageUnavailable
+from shared.storage.errors import StorageUnavailable
+from shared.storage.queues import StorageQueues
 from shared.storage.transport import USER_AGENT
 from tests.support.servers import Listen
 
@@ -51,7 +52,7 @@ def _account(port: int) -> ConnectionString:
 
 async def test_queue_client_sends_version(service: Service, listen: Listen) -> None:
     """A request to Azure Storage queues begins its User-Agent with the app and its version."""
-    queues = Queues(_account(await listen(service.handle)))
+    queues = StorageQueues(_account(await listen(service.handle)))
     with pytest.raises(StorageUnavailable):
         await queues.send("acr-push", b"{}", queues._now() + 5)
     await queues.close()
@@ -62,8 +63,8 @@ async def test_table_client_sends_version(service: Service, listen: Listen) -> N
     """A request to Azure Storage tables begins its User-Agent with the app and its version."""
     account = _account(await listen(service.handle))
     async with aiohttp.ClientSession() as session:
-        with pytest.raises(TableUnavailable):
-            await Recoveries(account, session, hold=timedelta(seconds=60)).known(WEBHOOK)
+        with pytest.raises(LedgerUnavailable):
+            await Ledger(account, session, hold=timedelta(seconds=60)).known(WEBHOOK)
     _require_version(service, "azsdk-python-data-tables/", requests=1)
 
 
@@ -80,7 +81,7 @@ async def test_management_client_sends_version(
     connector = aiohttp.TCPConnector(ssl=False)
     async with aiohttp.ClientSession(connector=connector) as session:
         management = Management(endpoint, Principal(managed=True, client_id=None), session)
-        with pytest.raises(RecordUnavailable):
+        with pytest.raises(DeliveryLogUnavailable):
             await anext(management.pages(WEBHOOK))
     _require_version(service, "azsdk-python-mgmt-containerregistry/", requests=1)
     _require_version(tokens, "azsdk-python-identity/", requests=1)

@@ -13,8 +13,9 @@ from azure.core.pipeline import PipelineContext, PipelineRequest
 from azure.core.rest import HttpRequest
 from azure.data.tables.aio import TableClient, TableServiceClient
 
-from shared.core.validation import validator, violations
-from shared.reconcile.management import ACTION, RecordUnavailable, SameOrigin
+from shared.core.schemas import validator
+from shared.core.violations import violations
+from shared.reconcile.management import ACTION, DeliveryLogUnavailable, SameOrigin
 from tests.support.commands import Command
 from tests.support.deliveries import read_back, recent
 from tests.support.registry import CONTOSO_EVENTS, EVENTS, Reconcile, Registry
@@ -204,16 +205,16 @@ async def _never(_: web.Request) -> web.Response:
 @pytest.mark.parametrize(
     ("fails", "says"),
     [
-        (_answers(403), f"403: the app's identity may not read the record: give it a role with "
+        (_answers(403), f"403: the app's identity may not read the delivery log: give it a role with "
                         f"the action {ACTION} on the registry"),
         (_answers(401), "401: the app's identity may not read the record"),
         (_answers(404), "404: there is no such webhook: correct its resource id in ACR_WEBHOOKS"),
         (_answers(429, {"Retry-After": "17"}), "429: too many requests for 17 seconds"),
-        (_answers(500), "500: the next round asks again"),
-        (_answers(200, body="{"), "the answer cannot be read"),
-        (_answers(200, body="[]"), "the answer cannot be read"),
-        (_answers(200, body='{"value": null}'), "the answer cannot be read"),
-        (_never, "no answer within 1 seconds: the next round asks again"),
+        (_answers(500), "500: the next run asks again"),
+        (_answers(200, body="{"), "the response cannot be read"),
+        (_answers(200, body="[]"), "the response cannot be read"),
+        (_answers(200, body='{"value": null}'), "the response cannot be read"),
+        (_never, "no response within 1 seconds: the next run asks again"),
     ],
 )  # fmt: skip
 async def test_a_webhook_whose_record_cannot_be_had_is_named_and_the_others_go_on(
@@ -224,7 +225,7 @@ async def test_a_webhook_whose_record_cannot_be_had_is_named_and_the_others_go_o
     registry[EVENTS].entries = [registry.entry(missed)]
     result = await reconcile(
         ACR_WEBHOOKS=f"{CONTOSO_EVENTS},{EVENTS}",
-        patch="import shared.reconcile.management as m; m._PATIENCE = 1",
+        patch="import shared.reconcile.management as m; m._PAGE_SECONDS = 1",
     )
     assert result.status == 1
     assert f"contoso/events: {says}" in result.output
@@ -244,7 +245,7 @@ async def test_what_storage_does_not_take_is_recovered_by_a_later_round(
     )
     result = await reconcile(AcrEventsStorage=nowhere, ACR_BUDGET_SECONDS="2")
     assert result.status == 1
-    assert "storage did not take all of them: acr-push: Storage cannot be reached" in result.output
+    assert "Storage did not take all of them: acr-push: Storage cannot be reached" in result.output
     assert result.counts == {"not stored": 100}
     assert "acr_lost_delivery" not in result.output  # the record has them
     result = await reconcile()
@@ -306,10 +307,14 @@ async def test_a_webhook_can_be_named_by_hand(
         ([], {"ACR_WEBHOOKS": ""}, "No webhook is named: use --webhook or set ACR_WEBHOOKS."),
         ([], {"ACR_WEBHOOKS": "/subscriptions/x"}, 'ACR_WEBHOOKS: entry 1: "/subscriptions/x" is'),
         (["--webhook", "x"], {}, 'ACR_WEBHOOKS: entry 1: "x" is not the resource id of a webhook'),
-        ([], {"AcrManagement__endpoint": "http://x"}, "AcrManagement__endpoint must lead to"),
+        (
+            [],
+            {"AcrManagement__endpoint": "http://x"},
+            "AcrManagement__endpoint must be an HTTPS URL",
+        ),
         ([], {"AcrManagement__credential": "key"}, "AcrManagement__credential must be managed"),
         ([], {"ACR_RECOVERED_DAYS": "0"}, "ACR_RECOVERED_DAYS must be a number from 1 to 365"),
-        ([], {"IDENTITY_ENDPOINT": "http://127.0.0.1:9/"}, "nobody gives the app a token"),
+        ([], {"IDENTITY_ENDPOINT": "http://127.0.0.1:9/"}, "could not get an access token"),
     ],
 )
 async def test_settings_that_cannot_be_used_are_named(
@@ -328,7 +333,7 @@ async def test_two_at_once_do_not_do_the_work_twice(
     results = await asyncio.gather(*(reconcile() for _ in range(3)))
     assert sum(result.counts.get("recovered", 0) for result in results) == 300
     for result in results:
-        busy = "another instance is at it" in result.output
+        busy = "Another run holds this webhook's lease." in result.output
         assert result.status == (1 if busy else 0)
     assert sorted(await storage.ids("acr-push")) == sorted(d["id"] for d in missed)
 
@@ -394,13 +399,14 @@ async def test_a_queue_that_fails_does_not_keep_events_for_others_waiting(
     entries = [registry.entry(recent()) for _ in range(200)]
     registry[EVENTS].entries = [*entries, registry.entry(behind)]
     patch = (
-        "from shared.storage.queues import Queues, StorageUnavailable\n"
-        "send, tried = Queues.send, []\n"
+        "from shared.storage.queues import StorageQueues\n"
+        "from shared.storage.errors import StorageUnavailable\n"
+        "send, tried = StorageQueues.send, []\n"
         "async def failing(self, queue, *more):\n"
         "    if queue != 'acr-push': return await send(self, queue, *more)\n"
         "    tried.append(queue); assert len(tried) < 20\n"
         "    raise StorageUnavailable(queue, TimeoutError())\n"
-        "Queues.send = failing"
+        "StorageQueues.send = failing"
     )
     result = await reconcile(patch=patch)
     assert (result.status, result.counts) == (1, {"not stored": 200, "recovered": 1})
@@ -424,7 +430,7 @@ def test_a_next_page_is_asked_for_where_it_is_on_the_same_server_however_that_is
     endpoint: str, link: str, same: bool
 ) -> None:
     request: PipelineRequest[Any] = PipelineRequest(HttpRequest("GET", link), PipelineContext(None))
-    with nullcontext() if same else pytest.raises(RecordUnavailable, match="another server"):
+    with nullcontext() if same else pytest.raises(DeliveryLogUnavailable, match="another server"):
         SameOrigin(endpoint).on_request(request)
 
 
@@ -440,7 +446,7 @@ async def test_a_next_page_on_another_server_is_not_asked_for(
     registry[EVENTS].fails = elsewhere
     result = await reconcile()
     assert result.status == 1
-    assert "its next page is said to be on another server: not asked" in result.output
+    assert "the link to its next page leads to another server and was not followed" in result.output
     assert registry[EVENTS].asked == 1
     assert await storage.ids("acr-push") == [missed["id"]]
 
@@ -451,9 +457,10 @@ async def test_an_event_that_could_not_be_noted_is_said_and_may_come_twice(
     missed = recent()
     registry[EVENTS].entries = [registry.entry(missed)]
     patch = (
-        "from shared.reconcile.ledger import Recoveries, TableUnavailable\n"
-        "async def note(*_): raise TableUnavailable('the table is away')\n"
-        "Recoveries.note = note"
+        "from shared.reconcile.ledger import Ledger\n"
+        "from shared.reconcile.table import LedgerUnavailable\n"
+        "async def add(*_): raise LedgerUnavailable('the table is away')\n"
+        "Ledger.add = add"
     )
     result = await reconcile(patch=patch)
     assert (result.status, result.counts) == (1, {"recovered": 1})
@@ -474,7 +481,7 @@ async def test_a_round_that_lasts_too_long_ends_and_says_so(
     )
     result = await reconcile(patch=patch)
     assert (result.status, result.counts) == (1, {"none": 0})
-    assert "the time of this round is over: the rest waits for the next" in result.output
+    assert "The time of this run is over. The next run does the rest." in result.output
 
 
 async def test_events_that_fail_do_not_keep_those_behind_them_waiting(
@@ -485,12 +492,12 @@ async def test_events_that_fail_do_not_keep_those_behind_them_waiting(
     behind = recent("delete")
     registry[EVENTS].entries = [*entries, registry.entry(behind)]
     patch = (
-        "from shared.pipeline import Ingest\n"
-        "whole = Ingest.recover\n"
+        "from shared.pipeline import Pipeline\n"
+        "whole = Pipeline.recover\n"
         "async def recover(self, delivery, problem=None):\n"
         "    if b'\"push\"' in delivery.body: raise KeyError('secret')\n"
         "    return await whole(self, delivery, problem)\n"
-        "Ingest.recover = recover"
+        "Pipeline.recover = recover"
     )
     result = await reconcile(patch=patch)
     assert (result.status, result.counts) == (1, {"failed": 20, "recovered": 1})

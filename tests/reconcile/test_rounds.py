@@ -25,7 +25,7 @@ POINTS = [1, 2, 3, 4, 5, 8, 11, 14, 21, 34, 55, 88, 121, 150]
 QUICK = (
     "from datetime import timedelta\n"
     "from shared.reconcile.runner import Reconciliation\n"
-    "Reconciliation.__init__.__kwdefaults__['hold'] = timedelta(seconds=1)"
+    "Reconciliation.__init__.__kwdefaults__['lease_duration'] = timedelta(seconds=1)"
 )
 
 

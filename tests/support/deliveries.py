@@ -3,16 +3,19 @@
 import asyncio
 import copy
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from azure.core.messaging import CloudEvent
 from cloudevents.core.formats.json import JSONFormat
 from jsonschema import Draft202012Validator
 
-from shared.core.validation import FORMATS, validator, violations
-from shared.pipeline import Delivery, Ingest
+from shared.app import App
+from shared.core.delivery import Delivery, Payload
+from shared.core.schemas import FORMATS, validator
+from shared.core.violations import violations
 from tools import examples
 
 TESTS = Path(__file__).parent.parent
@@ -54,6 +57,11 @@ def example(action: str, /, **changes: object) -> dict[str, Any]:
     return delivery
 
 
+def payload(action: str, /, **changes: object) -> Payload:
+    """As `example`, which is valid."""
+    return cast("Payload", example(action, **changes))
+
+
 def recent(action: str = "push", age: timedelta = timedelta(hours=1)) -> dict[str, Any]:
     """A delivery of `age` ago under an id of its own."""
     timestamp = (datetime.now(UTC) - age).isoformat().replace("+00:00", "Z")
@@ -69,13 +77,13 @@ def delivery(body: bytes | dict[str, Any], registry: str | None = None) -> Deliv
 async def reject(connection: str, *bodies: bytes | dict[str, Any], **settings: str) -> None:
     """Lets the app refuse `bodies`: under `settings`, or those of another registry."""
     settings = settings or {"ACR_REGISTRIES": "other.azurecr.io"}
-    ingest = Ingest.from_environment({"AcrEventsStorage": connection, **settings})
-    answers = await asyncio.gather(*(ingest.receive(delivery(body)) for body in bodies))
+    receiver = App.from_environment({"AcrEventsStorage": connection, **settings})
+    answers = await asyncio.gather(*(receiver.pipeline.process(delivery(body)) for body in bodies))
     assert all(400 <= answer.status < 500 for answer in answers)
-    await ingest.queues.close()
+    await receiver.queues.close()
 
 
-def read_back(event: dict[str, Any]) -> None:
+def read_back(event: Mapping[str, Any]) -> None:
     """Reads an event as its consumers would. Fails where one of them would fail."""
     assert violations(validator("event.v1.json"), event) == []
     for released in RELEASED:

@@ -5,7 +5,8 @@ from collections import defaultdict
 from typing import Any
 
 from shared.core.limits import MAX_MESSAGE_BYTES
-from shared.storage.queues import Depth, StorageUnavailable
+from shared.storage.errors import StorageUnavailable
+from shared.storage.queues import Depth
 
 
 class InMemoryQueues:
@@ -25,7 +26,7 @@ class InMemoryQueues:
             raise StorageUnavailable(queue, TimeoutError())
         self.messages[queue].append(json.loads(message))
 
-    async def reach(self, queue: str, deadline: float) -> None:
+    async def probe(self, queue: str, deadline: float) -> None:
         """Not used."""
         raise NotImplementedError
 

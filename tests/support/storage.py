@@ -5,8 +5,8 @@ from typing import Any
 
 from azure.storage.queue import BinaryBase64DecodePolicy, QueueMessage
 
+from shared.storage.clients import connect
 from shared.storage.connections import ConnectionString
-from shared.storage.queues import connect
 
 
 class StorageAccount:

@@ -9,9 +9,9 @@ from types import ModuleType, SimpleNamespace
 import azure.functions as func
 import pytest
 
-from shared.app import ingest
-from shared.core.responses import Answer
-from shared.pipeline import Delivery
+from shared.app import app
+from shared.core.delivery import Delivery
+from shared.core.responses import Response
 from tests.support.deliveries import example
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -21,7 +21,7 @@ TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 def webhook(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The module of the function, loaded under settings of its own."""
     monkeypatch.setenv("AcrEventsStorage", "UseDevelopmentStorage=true")
-    ingest.cache_clear()
+    app.cache_clear()
     sys.modules.pop("AcrWebhook", None)
     return importlib.import_module("AcrWebhook")
 
@@ -40,11 +40,11 @@ async def test_a_request_becomes_a_delivery_and_its_answer_the_response(
 ) -> None:
     seen = []
 
-    async def receive(delivery: Delivery) -> Answer:
+    async def receive(delivery: Delivery) -> Response:
         seen.append(delivery)
-        return Answer(499, b"{}", "application/problem+json", {"Retry-After": "7"})
+        return Response(499, b"{}", "application/problem+json", {"Retry-After": "7"})
 
-    monkeypatch.setattr(webhook.INGEST, "receive", receive)
+    monkeypatch.setattr(webhook.PIPELINE, "process", receive)
     response = await _post(
         webhook, b"\x00\xff", {"TraceParent": TRACE}, {"registry": "a.azurecr.io"}
     )

@@ -9,7 +9,7 @@ from shared.core.problems import Kind, Problem, Violation
 EVENT: dict[str, Any] = {"id": "1", "type": "t", "source": "https://a", "subject": "r:v1", "x": 1}
 
 
-def _parsed(answer: answers.Answer) -> dict[str, Any]:
+def _parsed(answer: answers.Response) -> dict[str, Any]:
     assert len(answer.body) <= 4096
     document: dict[str, Any] = json.loads(answer.body)
     return document

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.core.actions import actions
-from shared.core.validation import SCHEMAS, validator
+from shared.core.schemas import SCHEMAS, validator
 from tests.support.deliveries import example
 
 ACTIONS = sorted(actions())
@@ -30,12 +30,12 @@ def _places(document: dict[str, Any]) -> list[tuple[str, ...]]:
 def _agrees(name: str, document: object) -> bool:
     """Whether the quick test, where it says yes, says so with jsonschema."""
     ready = validator(name)
-    return not ready.surely_valid(document) or bool(ready.draft.is_valid(document))
+    return not ready.fast_accept(document) or bool(ready.draft.is_valid(document))
 
 
 @pytest.mark.parametrize("action", ACTIONS)
 def test_every_example_is_valid_at_a_glance(any_example: dict[str, Any], action: str) -> None:
-    found = validator(f"deliveries/{action}.json").surely_valid(any_example)
+    found = validator(f"deliveries/{action}.json").fast_accept(any_example)
     assert found is (any_example["action"] == action)
 
 

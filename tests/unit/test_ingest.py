@@ -11,12 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.core.actions import actions, event_actions
-from shared.core.dead_letter import body_bytes
-from shared.core.responses import Answer
+from shared.core.dead_letter import decode_body
+from shared.core.delivery import Delivery
+from shared.core.responses import Response
 from shared.core.routing import Routes
-from shared.core.validation import validator, violations
+from shared.core.schemas import validator
+from shared.core.violations import violations
 from shared.log import LOST
-from shared.pipeline import Delivery, Ingest
+from shared.pipeline import Pipeline
 from shared.settings import Settings
 from tests.support.deliveries import example, read_back
 from tests.support.memory import InMemoryQueues
@@ -24,17 +26,17 @@ from tests.support.memory import InMemoryQueues
 EVENT, RECORD = validator("event.v1.json"), validator("rejected.v1.json")
 
 
-def _ingest(memory: InMemoryQueues, routes: Routes | None = None, **environment: str) -> Ingest:
+def _pipeline(memory: InMemoryQueues, routes: Routes | None = None, **environment: str) -> Pipeline:
     read = Settings.read({"AzureWebJobsStorage": "UseDevelopmentStorage=true", **environment})
-    return Ingest(read, routes or Routes.load({}), memory)
+    return Pipeline(read, routes or Routes.load({}), memory)
 
 
 async def _receive(
-    ingest: Ingest, body: bytes | dict[str, Any], registry: str | None = None
-) -> tuple[Answer, dict[str, Any]]:
+    pipeline: Pipeline, body: bytes | dict[str, Any], registry: str | None = None
+) -> tuple[Response, dict[str, Any]]:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     delivery = Delivery(raw, registry, None, datetime.now(UTC))
-    answer = await ingest.receive(delivery)
+    answer = await pipeline.process(delivery)
     assert len(answer.body) <= 4096
     return answer, json.loads(answer.body)
 
@@ -42,7 +44,7 @@ async def _receive(
 @pytest.mark.parametrize("action", event_actions())
 async def test_an_event_is_on_its_queue_when_202_is_answered(action: str) -> None:
     memory = InMemoryQueues()
-    answer, said = await _receive(_ingest(memory), example(action))
+    answer, said = await _receive(_pipeline(memory), example(action))
     assert answer.status == 202
     assert said["queues"] == [f"acr-{action.replace('_', '-')}"]
     [event] = memory.messages.pop(said["queues"][0])
@@ -55,16 +57,16 @@ async def test_an_event_is_on_its_queue_when_202_is_answered(action: str) -> Non
 
 async def test_a_ping_is_answered_and_kept_nowhere() -> None:
     memory = InMemoryQueues()
-    answer, said = await _receive(_ingest(memory), example("ping"))
+    answer, said = await _receive(_pipeline(memory), example("ping"))
     assert (answer.status, said["action"]) == (200, "ping")
     assert not memory.messages
 
 
 async def test_a_repeated_delivery_is_accepted_again_under_the_same_id() -> None:
     memory = InMemoryQueues()
-    ingest = _ingest(memory)
+    pipeline = _pipeline(memory)
     for _ in range(2):
-        assert (await _receive(ingest, example("push")))[0].status == 202
+        assert (await _receive(pipeline, example("push")))[0].status == 202
     assert [event["id"] for event in memory.messages["acr-push"]] == [example("push")["id"]] * 2
 
 
@@ -91,7 +93,7 @@ async def test_what_is_refused_is_kept_with_its_reason(
 ) -> None:
     memory = InMemoryQueues()
     sent = body if isinstance(body, bytes) or body else example("push")
-    answer, said = await _receive(_ingest(memory, None, **environment), sent, registry)
+    answer, said = await _receive(_pipeline(memory, None, **environment), sent, registry)
     assert answer.status == said["status"] == status
     assert said["type"].endswith(reason)
     [record] = memory.messages.pop("acr-rejected")
@@ -103,14 +105,14 @@ async def test_what_is_refused_is_kept_with_its_reason(
 
 
 async def test_a_ping_with_a_wrong_registry_parameter_says_so() -> None:
-    answer, _ = await _receive(_ingest(InMemoryQueues()), example("ping"), "not a host")
+    answer, _ = await _receive(_pipeline(InMemoryQueues()), example("ping"), "not a host")
     assert answer.status == 422
 
 
 async def test_an_event_that_no_message_can_hold_is_refused_and_kept() -> None:
     memory = InMemoryQueues()
     # The tag stands in the event twice, in data and in the subject.
-    answer, said = await _receive(_ingest(memory), example("push", target__tag="v" * 30_000))
+    answer, said = await _receive(_pipeline(memory), example("push", target__tag="v" * 30_000))
     assert answer.status == 413
     assert said["type"].endswith("event-too-large")
     [record] = memory.messages["acr-rejected"]
@@ -123,7 +125,7 @@ async def test_an_event_that_no_message_can_hold_is_refused_and_kept() -> None:
 async def test_what_could_not_be_stored_is_a_503_that_says_when_to_come_again(
     delivery: dict[str, Any], broken: str
 ) -> None:
-    answer, said = await _receive(_ingest(InMemoryQueues(broken)), delivery or example("push"))
+    answer, said = await _receive(_pipeline(InMemoryQueues(broken)), delivery or example("push"))
     assert answer.status == 503
     assert answer.headers["Retry-After"] == "10"
     assert said["type"].endswith("storage-unavailable")
@@ -136,7 +138,7 @@ def _two_routes() -> Routes:
 
 async def test_an_event_with_two_queues_lies_on_both() -> None:
     memory = InMemoryQueues()
-    answer, said = await _receive(_ingest(memory, _two_routes()), example("push"))
+    answer, said = await _receive(_pipeline(memory, _two_routes()), example("push"))
     assert (answer.status, said["queues"]) == (202, ["one", "two"])
     assert memory.messages["one"] == memory.messages["two"] != []
 
@@ -147,8 +149,8 @@ async def test_an_event_that_no_route_takes_is_logged_or_where_that_is_set_kept(
 ) -> None:
     caplog.set_level(logging.INFO, "acr_webhook")
     memory = InMemoryQueues()
-    ingest = _ingest(memory, Routes((), "acr-rejected"), ACR_KEEP_UNROUTED=keep)
-    answer, said = await _receive(ingest, example("push"))
+    pipeline = _pipeline(memory, Routes((), "acr-rejected"), ACR_KEEP_UNROUTED=keep)
+    answer, said = await _receive(pipeline, example("push"))
     [line] = [m for m in caplog.messages if m.startswith("acr_delivery ")]
     logged = json.loads(line.partition(" ")[2])
     assert logged["id"] == example("push")["id"]
@@ -166,14 +168,14 @@ async def test_lines_of_the_last_net_are_short_however_much_there_is_to_say(
 ) -> None:
     names = [f"{'q' * 58}-{number:04}" for number in range(500)]
     routes = {"routes": [{"queue": name} for name in names], "rejectedQueue": "acr-rejected"}
-    ingest = _ingest(InMemoryQueues(*names), Routes.parse(json.dumps(routes).encode(), {}))
+    pipeline = _pipeline(InMemoryQueues(*names), Routes.parse(json.dumps(routes).encode(), {}))
     body = json.dumps(example("push") | {"notes": "n" * 30_000}).encode()
     odd = "😀" * 300
-    answer = await ingest.receive(Delivery(body, None, odd, datetime.now(UTC), odd))
+    answer = await pipeline.process(Delivery(body, None, odd, datetime.now(UTC), odd))
     assert answer.status == 503
     assert max(map(len, caplog.messages)) <= 32_768
     lines = [json.loads(m.partition(" ")[2]) for m in caplog.messages if m.startswith(LOST)]
-    assert b"".join(body_bytes(line["body"]) for line in lines) == body
+    assert b"".join(decode_body(line["body"]) for line in lines) == body
     assert lines[0]["queues"] == [*names[:100], "and 400 more"]
 
 
@@ -181,7 +183,7 @@ async def test_if_one_queue_of_two_fails_it_is_503_and_the_last_net_names_that_o
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     memory = InMemoryQueues("two")
-    answer, said = await _receive(_ingest(memory, _two_routes()), example("push"))
+    answer, said = await _receive(_pipeline(memory, _two_routes()), example("push"))
     assert answer.status == 503
     assert "two: " in said["detail"]
     assert "one: " not in said["detail"]
@@ -205,9 +207,9 @@ async def test_the_queues_of_an_event_are_served_at_once_under_the_budget_that_i
 
     memory = InMemoryQueues()
     monkeypatch.setattr(memory, "send", send)
-    ingest = _ingest(memory, _two_routes(), ACR_BUDGET_SECONDS="25")
+    pipeline = _pipeline(memory, _two_routes(), ACR_BUDGET_SECONDS="25")
     async with asyncio.timeout(20):
-        answer, _ = await _receive(ingest, example("push"))
+        answer, _ = await _receive(pipeline, example("push"))
     assert answer.status == 202
     assert all(15 < seconds <= 25 for seconds in left)
 
@@ -216,10 +218,10 @@ async def test_one_line_is_logged_for_each_delivery_with_what_an_operator_asks_f
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO, "acr_webhook")
-    ingest = _ingest(InMemoryQueues("acr-delete"))
+    pipeline = _pipeline(InMemoryQueues("acr-delete"))
     for body in (example("push"), example("ping"), example("delete"), {"action": "pull\n"}):
         delivery = Delivery(json.dumps(body).encode(), None, "00-1", datetime.now(UTC), "inv-1")
-        await ingest.receive(delivery)
+        await pipeline.process(delivery)
     lines = [
         json.loads(message.partition(" ")[2])
         for message in caplog.messages
@@ -248,10 +250,10 @@ async def test_nobody_can_forge_a_line_or_a_field_of_the_log(
 ) -> None:
     caplog.set_level(logging.INFO, "acr_webhook")
     forged = 'x"}\nacr_delivery {"outcome": "accepted", \u2028 é'
-    ingest = _ingest(InMemoryQueues())
-    await _receive(ingest, example("push"), forged)
+    pipeline = _pipeline(InMemoryQueues())
+    await _receive(pipeline, example("push"), forged)
     name = forged.replace("\n", "")
-    await _receive(ingest, example("push", target__repository=name, id="i" * 5000))
+    await _receive(pipeline, example("push", target__repository=name, id="i" * 5000))
     for record in caplog.records:
         assert record.msg == "%s %s"  # what came from outside is no part of the text
         message = record.getMessage()
@@ -319,8 +321,8 @@ async def test_every_body_ends_as_enqueued_ping_or_rejected_and_kept(
 ) -> None:
     body = data.draw(BODIES[kind])
     memory = InMemoryQueues()
-    PROPERTY_INGEST.queues = memory
-    answer, said = await _receive(PROPERTY_INGEST, body, parameter)
+    PROPERTY_PIPELINE._sender = memory
+    answer, said = await _receive(PROPERTY_PIPELINE, body, parameter)
     match answer.status:
         case 200:
             assert said["action"] == "ping"
@@ -339,4 +341,4 @@ async def test_every_body_ends_as_enqueued_ping_or_rejected_and_kept(
             pytest.fail(f"answered {answer.status}")
 
 
-PROPERTY_INGEST = _ingest(InMemoryQueues())
+PROPERTY_PIPELINE = _pipeline(InMemoryQueues())

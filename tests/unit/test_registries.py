@@ -1,10 +1,11 @@
 import pytest
 
 from shared.core.actions import actions
-from shared.core.normalization import to_event
+from shared.core.normalization import to_cloud_event
 from shared.core.problems import Kind, Problem
 from shared.core.registries import AllowList, Registry
-from shared.core.validation import validator, violations
+from shared.core.schemas import validator
+from shared.core.violations import violations
 from tests.support.deliveries import example
 
 RESOURCE = (
@@ -21,7 +22,7 @@ def test_without_a_list_every_registry_may_deliver() -> None:
 def test_a_resource_id_is_a_source_that_the_event_schema_allows(resource_id: str) -> None:
     allowed = AllowList.parse(f"contoso.azurecr.io={resource_id}")
     registry = allowed.registry("contoso.azurecr.io", None)
-    event = to_event(example("delete"), actions()["delete"], registry)
+    event = to_cloud_event(example("delete"), actions()["delete"], registry)
     assert event["source"] == resource_id
     assert violations(validator("event.v1.json"), event) == []
 

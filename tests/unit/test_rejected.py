@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from shared.core.dead_letter import record
 from shared.core.problems import Kind, Problem, Violation
-from shared.core.validation import validator, violations
+from shared.core.schemas import validator
+from shared.core.violations import violations
 
 LIMIT = 48 * 1024
 PROBLEM = Problem(Kind.INVALID_DELIVERY, "Two.", [Violation("/id", "is bad"), Violation("", "x")])

@@ -8,7 +8,7 @@ import pytest
 
 from shared.core.actions import event_actions
 from shared.core.routing import ROUTES_FILE, VALUES, Routes, RoutesError
-from shared.core.validation import validator
+from shared.core.schemas import validator
 
 BAD = sorted((Path(__file__).parent.parent / "routes" / "bad").glob("*.json"))
 APP_SETTINGS = {"Good": "good", "Empty": " ", "Secret": "Not_A_Queue_but_a_Secret",

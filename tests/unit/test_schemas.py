@@ -6,9 +6,11 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from shared.core.actions import actions
-from shared.core.normalization import to_event
+from shared.core.normalization import to_cloud_event
 from shared.core.problems import Problem
-from shared.core.validation import SCHEMAS, DeliveryValidator, schema, validator, violations
+from shared.core.schemas import SCHEMAS, schema, validator
+from shared.core.validation import PayloadValidator
+from shared.core.violations import violations
 from tests.support.deliveries import example
 
 FILES = sorted(SCHEMAS.rglob("*.json"))
@@ -37,7 +39,7 @@ def test_actions_schemas_and_examples_mirror_each_other() -> None:
 
 
 def test_every_example_is_valid(any_example: dict[str, Any]) -> None:
-    assert DeliveryValidator(actions()).validate(any_example) == any_example
+    assert PayloadValidator(actions()).validate(any_example) == any_example
 
 
 def test_an_example_of_one_action_is_not_valid_as_another(any_example: dict[str, Any]) -> None:
@@ -58,7 +60,7 @@ def _leaves(schema: dict[str, Any], place: str = "") -> dict[str, dict[str, Any]
 
 
 def test_every_known_field_has_a_type_that_is_checked() -> None:
-    check = DeliveryValidator(actions())
+    check = PayloadValidator(actions())
     fields = _leaves(schema("common/delivery.json"))
     assert len(fields) >= 19
     for pointer in fields:
@@ -81,7 +83,7 @@ def test_what_an_action_requires_is_enough_for_its_subject(action: str) -> None:
     document = schema(f"deliveries/{action}.json")
     required = document["properties"]["target"]["required"]
     target = {name: example(action)["target"][name] for name in required}
-    event = to_event(example(action, target=target), actions()[action], None)
+    event = to_cloud_event(example(action, target=target), actions()[action], None)
     assert event["subject"]
 
 
@@ -111,7 +113,7 @@ def test_what_an_action_requires_and_nothing_else(action: str, required: str) ->
                 names += members(value, f"{prefix}{name}__")
         return names
 
-    check = DeliveryValidator(actions())
+    check = PayloadValidator(actions())
     needed = {"id", "timestamp", "action", *required.split()}
     for member in members(example(action)):
         # Absent, null and empty are the same.

@@ -1,6 +1,6 @@
 import pytest
 
-from shared.pipeline import Ingest
+from shared.app import App
 from shared.settings import Settings, SettingsError
 from shared.storage.connections import ConnectionString, Identity, Principal
 
@@ -194,6 +194,6 @@ def test_a_connection_string_that_cannot_be_one_stops_the_app_without_being_show
     connection: str,
 ) -> None:
     with pytest.raises(SettingsError, match=r"^AcrEventsStorage: ") as caught:
-        Ingest.from_environment({"AcrEventsStorage": connection})
+        App.from_environment({"AcrEventsStorage": connection})
     assert SECRET not in str(caught.value)
     assert SECRET not in str(caught.value.__cause__)

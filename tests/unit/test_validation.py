@@ -4,10 +4,12 @@ import pytest
 
 from shared.core.actions import actions
 from shared.core.problems import Kind, Problem
-from shared.core.validation import DeliveryValidator, validator, violations
+from shared.core.schemas import validator
+from shared.core.validation import PayloadValidator
+from shared.core.violations import violations
 from tests.support.deliveries import example
 
-CHECK = DeliveryValidator(actions())
+CHECK = PayloadValidator(actions())
 
 
 def _pointers(delivery: dict[str, Any]) -> list[str]:

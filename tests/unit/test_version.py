@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from shared import __version__
-from shared.app import ingest
+from shared.app import app
 from shared.storage.transport import USER_AGENT
 from tools.freeze import freeze
 
@@ -39,10 +39,10 @@ def test_start_is_logged_once(
 ) -> None:
     """The app logs its version when it starts, once in each process."""
     monkeypatch.setenv("AcrEventsStorage", "UseDevelopmentStorage=true")
-    ingest.cache_clear()
+    app.cache_clear()
     with caplog.at_level(logging.INFO, "acr_webhook"):
-        ingest()
-        ingest()
+        app()
+        app()
     starts = [line for line in caplog.messages if line.startswith("acr_start ")]
     assert starts == [f'acr_start {{"version": "{__version__}"}}']
 

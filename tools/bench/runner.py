@@ -48,7 +48,7 @@ _HTTP_LAP = {1: 400, 16: 1000, 64: 1000}  # deliveries, by how many are under wa
 
 
 @dataclass(frozen=True)
-class Taken:
+class Measurement:
     """What a subject said of a number of deliveries."""
 
     count: int
@@ -84,7 +84,7 @@ class Bench:
             ]
 
     def _warm(self, service: QueueServiceClient) -> Iterator[Figure]:
-        laps: dict[str, list[Taken]] = {"function": [], "sdk": [], "tutorial": []}
+        laps: dict[str, list[Measurement]] = {"function": [], "sdk": [], "tutorial": []}
         for _ in self._steps("Warm: deliveries/s", _LAPS):
             for name, taken in laps.items():
                 # A process of its own for each: a connection that idles through the others' turns
@@ -206,14 +206,14 @@ class Bench:
     def _steps(self, name: str, count: int) -> Iterator[int]:
         yield from self.progress.track(range(count), description=name)
 
-    def _lap(self, name: str, count: int, warm_up: int | None = None) -> Taken:
+    def _lap(self, name: str, count: int, warm_up: int | None = None) -> Measurement:
         """`count` deliveries in a new process, after `warm_up` that are not measured."""
         counts = [count] if warm_up is None else [min(warm_up, count), count]
         with self._subject(name, counts) as answers:
             return list(answers)[-1]
 
     @contextmanager
-    def _subject(self, name: str, counts: Sequence[int]) -> Iterator[Iterator[Taken]]:
+    def _subject(self, name: str, counts: Sequence[int]) -> Iterator[Iterator[Measurement]]:
         process = subprocess.Popen(
             [sys.executable, "-m", "tools.bench.subjects", name, *map(str, counts)],
             cwd=ROOT,
@@ -242,13 +242,15 @@ def _environment(connection: str) -> dict[str, str]:
     return {**kept, CONNECTION: connection}
 
 
-def _answers(name: str, process: subprocess.Popen[str], counts: Sequence[int]) -> Iterator[Taken]:
+def _answers(
+    name: str, process: subprocess.Popen[str], counts: Sequence[int]
+) -> Iterator[Measurement]:
     for count in (count for count in counts for _ in name.split(",")):
         line = process.stdout.readline() if process.stdout else ""
         if not line:
             raise ToolError(f"The subject {name!r} failed.")
         seconds, cpu_seconds, resident_bytes = line.split()
-        yield Taken(count, float(seconds), float(cpu_seconds), int(resident_bytes))
+        yield Measurement(count, float(seconds), float(cpu_seconds), int(resident_bytes))
 
 
 def _clear(service: QueueServiceClient) -> None:

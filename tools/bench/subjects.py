@@ -46,7 +46,8 @@ async def function() -> AsyncIterator[Deliver]:
     # As in the worker each log record is formatted; where it is written to costs nothing here.
     logging.basicConfig(level=logging.INFO, handlers=[_Formatted()])
 
-    from AcrWebhook import INGEST, main
+    from AcrWebhook import main
+    from shared.app import app
 
     context = cast("func.Context", SimpleNamespace(invocation_id=_INVOCATION))
 
@@ -56,37 +57,38 @@ async def function() -> AsyncIterator[Deliver]:
     try:
         yield deliver
     finally:
-        await INGEST.queues.close()
+        await app().queues.close()
 
 
 def one_queue() -> AbstractAsyncContextManager[Deliver]:
-    """The road with a route for one queue."""
+    """The pipeline with a route for one queue."""
     return _fan_out(1)
 
 
 def ten_queues() -> AbstractAsyncContextManager[Deliver]:
-    """The road with routes for ten queues, all of which take the delivery."""
+    """The pipeline with routes for ten queues, all of which match the delivery."""
     return _fan_out(10)
 
 
 @asynccontextmanager
 async def _fan_out(count: int) -> AsyncIterator[Deliver]:
+    from shared.core.delivery import Delivery
     from shared.core.routing import Routes
-    from shared.pipeline import Delivery, Ingest
+    from shared.pipeline import Pipeline
     from shared.settings import Settings
-    from shared.storage.queues import Queues
+    from shared.storage.queues import StorageQueues
 
     settings = Settings.read(os.environ)
     routes = [{"queue": f"bench-{number}-of-{count}"} for number in range(count)]
     document = json.dumps({"routes": routes, "rejectedQueue": "bench-rejected"}).encode()
-    queues = Queues(settings.storage)
-    road = Ingest(settings, Routes.parse(document, {}), queues)
+    queues = StorageQueues(settings.storage)
+    pipeline = Pipeline(settings, Routes.parse(document, {}), queues)
 
     async def deliver(request: func.HttpRequest) -> None:
         delivery = Delivery(request.get_body(), None, None, datetime.now(UTC), _INVOCATION)
-        answer = await road.receive(delivery)
-        if answer.status != 202:
-            raise RuntimeError(f"answered {answer.status}: {answer.body.decode()}")
+        response = await pipeline.process(delivery)
+        if response.status != 202:
+            raise RuntimeError(f"answered {response.status}: {response.body.decode()}")
 
     try:
         yield deliver
@@ -96,23 +98,24 @@ async def _fan_out(count: int) -> AsyncIterator[Deliver]:
 
 @asynccontextmanager
 async def send() -> AsyncIterator[Deliver]:
-    """The SDK call at the end of the app's road and nothing else: same client, same message."""
+    """The SDK call at the end of the app's pipeline and nothing else: same client, same message."""
     from azure.storage.queue import BinaryBase64EncodePolicy
 
-    from shared.app import ingest
-    from shared.pipeline import Delivery
-    from shared.storage.queues import NEVER_EXPIRES, connect
+    from shared.app import app
+    from shared.core.delivery import Delivery
+    from shared.storage.clients import connect
+    from shared.storage.queues import NEVER_EXPIRES
 
-    road, delivery = ingest(), Delivery(_body(), None, None, datetime.now(UTC))
-    prepared = road.prepare(road.read(delivery), delivery)
-    async with connect(road.settings.storage) as service:
+    pipeline, delivery = app().pipeline, Delivery(_body(), None, None, datetime.now(UTC))
+    routed = pipeline.route(pipeline.parse(delivery), delivery)
+    async with connect(app().settings.storage) as service:
         client = service.get_queue_client(
-            prepared.queues[0], message_encode_policy=BinaryBase64EncodePolicy()
+            routed.queues[0], message_encode_policy=BinaryBase64EncodePolicy()
         )
 
         async def deliver(_: func.HttpRequest) -> None:
             await client.send_message(
-                prepared.message, time_to_live=NEVER_EXPIRES, client_request_id=_INVOCATION
+                routed.message, time_to_live=NEVER_EXPIRES, client_request_id=_INVOCATION
             )
 
         yield deliver
@@ -144,7 +147,7 @@ async def tutorial() -> AsyncIterator[Deliver]:
     import jsonschema
     from azure.storage.queue import QueueClient, TextBase64EncodePolicy
 
-    from shared.core.validation import schema
+    from shared.core.schemas import schema
 
     push = schema("deliveries/push.json")
 

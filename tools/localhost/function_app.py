@@ -28,19 +28,29 @@ def read_json(file: Path) -> dict[str, Any]:
     return document
 
 
-def read_local_settings(root: Path) -> None:
-    """Puts `Values` of local.settings.json into the environment, where a name is not set yet.
-
-    Raises ToolError.
-    """
+def local_settings(root: Path) -> dict[str, str]:
+    """`Values` of local.settings.json; nothing where there is no such file. Raises ToolError."""
     file = root / "local.settings.json"
     if not file.exists():
-        return
+        return {}
     with _as_expected(file):
-        for name, value in read_json(file).get("Values", {}).items():
+        values = read_json(file).get("Values", {})
+        for name, value in values.items():
             if not isinstance(value, str):
                 raise TypeError(f"Values.{name} must be text")
-            os.environ.setdefault(name, value)
+            if not name or "=" in name or "\0" in name + value:
+                raise ValueError(f"Values.{name} cannot be an environment variable")
+            value.encode()
+        return dict(values)
+
+
+def fill_environment(root: Path) -> None:
+    """Puts local.settings.json into the environment, as Core Tools do. Raises ToolError.
+
+    A variable that is set already stays as it is.
+    """
+    for name, value in local_settings(root).items():
+        os.environ.setdefault(name, value)
 
 
 def route_prefix(root: Path) -> str:

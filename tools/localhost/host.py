@@ -27,9 +27,9 @@ from azure_functions_runtime_v1.native_invocation import invocation_request_nati
 from tools.localhost.function_app import (
     SettingMissing,
     ToolError,
+    fill_environment,
     function_json,
     http_path,
-    read_local_settings,
 )
 from tools.localhost.queue_trigger import QueueTrigger, queue_trigger
 from tools.localhost.timer_trigger import TimerTrigger, timer_trigger
@@ -259,7 +259,7 @@ async def serve(
     `timers_at_once`: functions with a timer are called at the start, too.
     """
     if local_settings:
-        read_local_settings(root)
+        fill_environment(root)
     functions = await load(root)
     # A body is handed on as it came: the platform does not decompress either.
     over_http = web_app(one for one in functions if isinstance(one, HttpFunction))

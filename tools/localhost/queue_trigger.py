@@ -164,14 +164,14 @@ class QueueTrigger:
 
 
 def _metadata(message: QueueMessage) -> dict[str, Datum]:
-    def moment(value: datetime | None) -> Datum:
+    def utc_timestamp(value: datetime | None) -> Datum:
         return Datum(value.isoformat() if value else "", "string")
 
     return {
         "Id": Datum(message.id, "string"),
         "DequeueCount": Datum(str(message.dequeue_count), "string"),
-        "InsertionTime": moment(message.inserted_on),
-        "ExpirationTime": moment(message.expires_on),
-        "NextVisibleTime": moment(message.next_visible_on),
+        "InsertionTime": utc_timestamp(message.inserted_on),
+        "ExpirationTime": utc_timestamp(message.expires_on),
+        "NextVisibleTime": utc_timestamp(message.next_visible_on),
         "PopReceipt": Datum(message.pop_receipt, "string"),
     }

@@ -9,8 +9,10 @@ from aiohttp import web
 
 from shared.core.registries import AllowList
 from shared.core.webhooks import Webhook
-from shared.reconcile.ledger import Lease, Recoveries, TableUnavailable, Taken, row
+from shared.reconcile.lease import Lease, LeaseHeldError
+from shared.reconcile.ledger import Ledger, row_key
 from shared.reconcile.runner import login_server
+from shared.reconcile.table import LedgerUnavailable
 from shared.storage.connections import ConnectionString, Identity, Principal
 from shared.storage.transport import session
 from tests.support.registry import PutInFront, Registry
@@ -23,15 +25,15 @@ ID = (
     "/registries/Contoso/webhooks/events"
 )
 WEBHOOK = Webhook.parse(ID)
-HOLD = timedelta(seconds=60)
+DURATION = timedelta(seconds=60)
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
 
 @pytest.fixture
-async def recoveries(registry: Registry, azurite: str) -> AsyncIterator[Recoveries]:
+async def ledger(registry: Registry, azurite: str) -> AsyncIterator[Ledger]:
     """Those of one instance."""
     async with session() as shared:
-        yield Recoveries(ConnectionString("AcrEventsStorage", azurite), shared, hold=HOLD)
+        yield Ledger(ConnectionString("AcrEventsStorage", azurite), shared, lease_duration=DURATION)
 
 
 @pytest.fixture
@@ -48,14 +50,14 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
     def put_forward(by: timedelta) -> None:
         Clock.ahead += by
 
-    monkeypatch.setattr("shared.reconcile.ledger.datetime", Clock)
+    monkeypatch.setattr("shared.reconcile.lease.datetime", Clock)
     return put_forward
 
 
 @pytest.fixture
 async def on_the_table(
     registry: Registry, guarded: PutInFront
-) -> AsyncIterator[tuple[Recoveries, list[str]]]:
+) -> AsyncIterator[tuple[Ledger, list[str]]]:
     """Those of an app that may use the table and no more, and what it asked for all the same."""
     refused: list[str] = []
 
@@ -67,109 +69,109 @@ async def on_the_table(
 
     async with session() as shared:
         connection = ConnectionString("AcrEventsStorage", await guarded(guard))
-        yield Recoveries(connection, shared, hold=HOLD), refused
+        yield Ledger(connection, shared, lease_duration=DURATION), refused
 
 
 async def test_a_role_on_the_table_is_enough_where_the_table_is_there(
-    recoveries: Recoveries, on_the_table: tuple[Recoveries, list[str]]
+    ledger: Ledger, on_the_table: tuple[Ledger, list[str]]
 ) -> None:
-    await recoveries.lease(Webhook.parse(f"{ID}2")).keep()  # makes the table
+    await ledger.lease(Webhook.parse(f"{ID}2")).acquire_or_renew()  # makes the table
     guarded, refused = on_the_table
     lease = guarded.lease(WEBHOOK)
-    assert await lease.keep() is False
-    await guarded.note(WEBHOOK, row("event", "1"), NOW)
-    assert len(await guarded.known(WEBHOOK)) == 1
-    await lease.let_go()
+    assert await lease.acquire_or_renew() is False
+    await guarded.add(WEBHOOK, row_key("event", "1"), NOW)
+    assert len(await guarded.entries(WEBHOOK)) == 1
+    await lease.release()
     assert refused == []
 
 
 async def test_a_table_that_is_missing_and_may_not_be_made_is_told_with_the_role(
-    on_the_table: tuple[Recoveries, list[str]],
+    on_the_table: tuple[Ledger, list[str]],
 ) -> None:
     guarded, refused = on_the_table
-    with pytest.raises(TableUnavailable, match=r"403.*Storage Table Data Contributor"):
-        await guarded.lease(WEBHOOK).keep()
+    with pytest.raises(LedgerUnavailable, match=r"403.*Storage Table Data Contributor"):
+        await guarded.lease(WEBHOOK).acquire_or_renew()
     assert len(refused) == 1
 
 
-def _leases(recoveries: Recoveries) -> tuple[Lease, Lease]:
-    return recoveries.lease(WEBHOOK), recoveries.lease(Webhook.parse(ID.upper()))
+def _leases(ledger: Ledger) -> tuple[Lease, Lease]:
+    return ledger.lease(WEBHOOK), ledger.lease(Webhook.parse(ID.upper()))
 
 
-async def test_what_was_noted_is_known_until_it_is_forgotten(recoveries: Recoveries) -> None:
-    assert await recoveries.known(WEBHOOK) == {}
-    await recoveries.lease(WEBHOOK).keep()
-    rows = [row("event", str(number)) for number in range(230)]
-    await asyncio.gather(*(recoveries.note(WEBHOOK, name, NOW) for name in rows))
-    assert await recoveries.known(WEBHOOK) == dict.fromkeys(rows, NOW)
+async def test_what_was_noted_is_known_until_it_is_forgotten(ledger: Ledger) -> None:
+    assert await ledger.entries(WEBHOOK) == {}
+    await ledger.lease(WEBHOOK).acquire_or_renew()
+    rows = [row_key("event", str(number)) for number in range(230)]
+    await asyncio.gather(*(ledger.add(WEBHOOK, name, NOW) for name in rows))
+    assert await ledger.entries(WEBHOOK) == dict.fromkeys(rows, NOW)
     other = Webhook.parse(f"{ID}2")
-    assert await recoveries.known(other) == {}
-    await recoveries.forget(WEBHOOK, rows[:201])
-    assert set(await recoveries.known(WEBHOOK)) == set(rows[201:])
+    assert await ledger.entries(other) == {}
+    await ledger.remove(WEBHOOK, rows[:201])
+    assert set(await ledger.entries(WEBHOOK)) == set(rows[201:])
 
 
 async def test_one_at_a_time_has_the_lease_and_the_next_when_it_is_let_go(
-    recoveries: Recoveries,
+    ledger: Ledger,
 ) -> None:
-    one, other = _leases(recoveries)
-    assert await one.keep() is False  # news
-    assert await one.keep() is True
-    with pytest.raises(Taken):
-        await other.keep()
-    await other.let_go()  # of what it has not
-    with pytest.raises(Taken):
-        await other.keep()
-    await one.let_go()
-    assert await other.keep() is False
+    one, other = _leases(ledger)
+    assert await one.acquire_or_renew() is False  # news
+    assert await one.acquire_or_renew() is True
+    with pytest.raises(LeaseHeldError):
+        await other.acquire_or_renew()
+    await other.release()  # of what it has not
+    with pytest.raises(LeaseHeldError):
+        await other.acquire_or_renew()
+    await one.release()
+    assert await other.acquire_or_renew() is False
 
 
 async def test_a_lease_that_is_kept_outlives_its_time(
-    recoveries: Recoveries, later: Callable[[timedelta], None]
+    ledger: Ledger, later: Callable[[timedelta], None]
 ) -> None:
-    one, other = _leases(recoveries)
-    await one.keep()
+    one, other = _leases(ledger)
+    await one.acquire_or_renew()
     for _ in range(5):
-        later(HOLD * 0.4)
-        assert await one.keep() is True
-        with pytest.raises(Taken):
-            await other.keep()
+        later(DURATION * 0.4)
+        assert await one.acquire_or_renew() is True
+        with pytest.raises(LeaseHeldError):
+            await other.acquire_or_renew()
 
 
 async def test_a_lease_that_was_somebody_elses_in_between_is_news_again(
-    recoveries: Recoveries, later: Callable[[timedelta], None]
+    ledger: Ledger, later: Callable[[timedelta], None]
 ) -> None:
-    one, other = _leases(recoveries)
-    await one.keep()
-    later(HOLD * 1.1)
-    assert await other.keep() is False  # one gave no sign of life
-    with pytest.raises(Taken):
-        await one.keep()
-    await one.let_go()  # which is the other's by now
-    assert await other.keep() is True
-    await other.let_go()
-    assert await one.keep() is False
+    one, other = _leases(ledger)
+    await one.acquire_or_renew()
+    later(DURATION * 1.1)
+    assert await other.acquire_or_renew() is False  # one gave no sign of life
+    with pytest.raises(LeaseHeldError):
+        await one.acquire_or_renew()
+    await one.release()  # which is the other's by now
+    assert await other.acquire_or_renew() is True
+    await other.release()
+    assert await one.acquire_or_renew() is False
 
 
 async def test_a_lease_that_nobody_took_though_it_ended_is_still_ours(
-    recoveries: Recoveries, later: Callable[[timedelta], None]
+    ledger: Ledger, later: Callable[[timedelta], None]
 ) -> None:
-    one, _ = _leases(recoveries)
-    await one.keep()
-    later(HOLD * 1.1)
-    assert await one.keep() is True
+    one, _ = _leases(ledger)
+    await one.acquire_or_renew()
+    later(DURATION * 1.1)
+    assert await one.acquire_or_renew() is True
 
 
 async def test_of_many_who_take_over_at_once_one_does(
-    recoveries: Recoveries, later: Callable[[timedelta], None]
+    ledger: Ledger, later: Callable[[timedelta], None]
 ) -> None:
-    first, _ = _leases(recoveries)
-    await first.keep()
-    later(HOLD * 1.1)
+    first, _ = _leases(ledger)
+    await first.acquire_or_renew()
+    later(DURATION * 1.1)
     ends = await asyncio.gather(
-        *(recoveries.lease(WEBHOOK).keep() for _ in range(20)), return_exceptions=True
+        *(ledger.lease(WEBHOOK).acquire_or_renew() for _ in range(20)), return_exceptions=True
     )
     assert ends.count(False) == 1
-    assert sum(isinstance(end, Taken) for end in ends) == 19
+    assert sum(isinstance(end, LeaseHeldError) for end in ends) == 19
 
 
 async def test_a_table_that_cannot_be_reached_or_read_is_said_plainly() -> None:
@@ -178,11 +180,11 @@ async def test_a_table_that_cannot_be_reached_or_read_is_said_plainly() -> None:
     async with session() as shared:
         for text in (nobody, wrong):
             connection = ConnectionString("AcrEventsStorage", text)
-            recoveries = Recoveries(connection, shared, hold=timedelta(seconds=1))
-            with pytest.raises(TableUnavailable, match="the table acrrecovered cannot be used"):
-                await recoveries.known(WEBHOOK)
-            with pytest.raises(TableUnavailable):
-                await recoveries.lease(WEBHOOK).keep()
+            ledger = Ledger(connection, shared, lease_duration=timedelta(seconds=1))
+            with pytest.raises(LedgerUnavailable, match="the table acrrecovered cannot be used"):
+                await ledger.entries(WEBHOOK)
+            with pytest.raises(LedgerUnavailable):
+                await ledger.lease(WEBHOOK).acquire_or_renew()
 
 
 async def test_an_account_without_tables_is_named_by_its_setting() -> None:
@@ -194,7 +196,7 @@ async def test_an_account_without_tables_is_named_by_its_setting() -> None:
             Identity("AcrEventsStorage", "https://q.example/", None, principal),
         ):  # fmt: skip
             with pytest.raises(ValueError, match=r"^AcrEventsStorage") as caught:
-                Recoveries(connection, shared, hold=timedelta(seconds=1))
+                Ledger(connection, shared, lease_duration=timedelta(seconds=1))
             assert "secret" not in str(caught.value)
 
 

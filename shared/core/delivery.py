@@ -1,0 +1,68 @@
+"""A delivery as the function receives it, and what it says once it is valid."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NotRequired, TypedDict
+
+# A parsed JSON object that no schema has been checked against yet.
+JsonObject = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One request of a registry's webhook.
+
+    Args:
+        body: The request's body, unchanged.
+        registry: The `registry` parameter of the webhook's URL.
+        traceparent: The header of that name (W3C Trace Context).
+        received_at: When it arrived, in UTC.
+        invocation_id: The platform's name for this request.
+        recovered_at: When it was recovered from the registry's delivery log, in UTC. None where
+            the registry itself delivered it.
+
+    """
+
+    body: bytes
+    registry: str | None
+    traceparent: str | None
+    received_at: datetime
+    invocation_id: str | None = None
+    recovered_at: datetime | None = None
+
+
+class Target(TypedDict, total=False):
+    """What was pushed, deleted or quarantined. Sizes are in bytes."""
+
+    mediaType: str
+    size: int
+    digest: str
+    length: int
+    repository: str
+    tag: str
+    url: str
+    name: str
+    version: str
+
+
+class Request(TypedDict, total=False):
+    """The request to the registry that caused the event. Chart events have none."""
+
+    id: str
+    addr: str
+    host: str
+    method: str
+    useragent: str
+
+
+class Payload(TypedDict):
+    """A valid delivery, without its null and empty fields. A ping has no target.
+
+    It can have further fields: the registry may add some any day.
+    """
+
+    id: str
+    timestamp: str
+    action: str
+    target: NotRequired[Target]
+    request: NotRequired[Request]

@@ -1,0 +1,201 @@
+"""One run over the delivery log of one webhook."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from shared import log
+from shared.core.delivery import Delivery
+from shared.core.problems import Kind, Problem
+from shared.core.text import quoted
+from shared.core.webhooks import Webhook
+from shared.pipeline import Pipeline
+from shared.reconcile import delivery_log
+from shared.reconcile.delivery_log import Entry, Verdict, Window
+from shared.reconcile.lease import Lease, LeaseHeldError
+from shared.reconcile.ledger import Ledger, row_key
+from shared.reconcile.management import DeliveryLogUnavailable, Management
+from shared.reconcile.report import (
+    FAILED,
+    KNOWN,
+    LISTED_TWICE,
+    NOT_STORED,
+    RECOVERED,
+    REJECTED_NOW,
+    Report,
+)
+from shared.reconcile.table import LedgerUnavailable
+
+# After the deadline, what has begun gets so long to end.
+GRACE_SECONDS = 30
+
+# So many events of a webhook at a time.
+_EVENTS_AT_A_TIME = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What holds for all webhooks of a run.
+
+    Args:
+        window: From when on deliveries are looked at, and what time it is.
+        horizon: What the ledger remembers from before is forgotten.
+        deadline: Nothing new begins after this time of the running loop's clock. None: no limit.
+        dry_run: Whether nothing may change.
+        login_server: The login server of a webhook's registry.
+        advanced: Gets the number of entries looked at.
+
+    """
+
+    window: Window
+    horizon: datetime
+    deadline: float | None
+    dry_run: bool
+    login_server: Callable[[Webhook], str]
+    advanced: Callable[[int], None]
+
+
+class _TimeOver(Exception):
+    """The time of the run is over."""
+
+
+class WebhookRun:
+    """Sends what one webhook missed through the pipeline.
+
+    An event is entered in the ledger after it is stored: a run that is killed loses nothing, and at
+    worst an event comes twice, under the same id.
+    """
+
+    def __init__(
+        self, plan: Plan, webhook: Webhook, pipeline: Pipeline, ledger: Ledger, lease: Lease
+    ) -> None:
+        self.report = Report(webhook)
+        self._plan = plan
+        self._webhook = webhook
+        self._pipeline = pipeline
+        self._ledger = ledger
+        self._lease = lease
+        # The row keys of what was recovered already. Looked up when the first entry is missed.
+        self._known: dict[str, datetime] | None = None
+        # The row keys of what the delivery log still lists: nothing of that may be forgotten.
+        self._listed: set[str] = set()
+
+    async def run(self, management: Management) -> None:
+        """Goes through the delivery log. `report` has what was done, and any error."""
+        report, deadline = self.report, self._plan.deadline
+        try:
+            async with asyncio.timeout_at(deadline and deadline + GRACE_SECONDS):
+                async with aclosing(management.pages(self._webhook)) as pages:
+                    async for page in pages:
+                        self._require_time()
+                        await self._page(page)
+                await self._forget()
+        except (DeliveryLogUnavailable, LedgerUnavailable) as error:
+            report.error = str(error)
+        except LeaseHeldError:
+            report.error = "Another run holds this webhook's lease."
+        except (_TimeOver, TimeoutError):
+            report.error = "The time of this run is over. The next run does the rest."
+        except Exception as error:  # noqa: BLE001 (an internal error must not stop the others)
+            log.internal_error(error)
+            report.error = "An internal error: the log has it as acr_fault."
+        finally:
+            await self._lease.release()
+        counts = {name: count for name, count in report.entries.items() if count}
+        fields = {"webhook": self._webhook.label, **counts, "error": report.error}
+        log.reconciled(logging.INFO if report.is_done else logging.ERROR, fields)
+
+    def _require_time(self) -> None:
+        deadline = self._plan.deadline
+        if deadline and asyncio.get_running_loop().time() > deadline:
+            raise _TimeOver
+
+    async def _page(self, page: list[Any]) -> None:
+        missed = []
+        for each in page:
+            entry = delivery_log.read(each, self._plan.window)
+            if entry.verdict in (Verdict.MISSED, Verdict.MALFORMED):
+                missed.append(entry)
+            else:
+                self.report.entries[entry.verdict.value] += 1
+            if entry.verdict in (Verdict.MISSED, Verdict.MALFORMED, Verdict.OLD):
+                self._listed.add(_key(entry))
+        self._plan.advanced(len(page) - len(missed))
+        for start in range(0, len(missed), _EVENTS_AT_A_TIME):
+            chunk = missed[start : start + _EVENTS_AT_A_TIME]
+            await self._chunk(chunk)
+            self._plan.advanced(len(chunk))
+
+    async def _chunk(self, missed: list[Entry]) -> None:
+        # Of entries with one id, the first counts.
+        once = {_key(entry): entry for entry in reversed(missed)}
+        self.report.entries[LISTED_TWICE] += len(missed) - len(once)
+        new = await self._new(once)
+        if new and not self._plan.dry_run:
+            self._require_time()
+            if not await self._lease.acquire_or_renew():
+                # Until now another run may have worked on it.
+                self._known = None
+                new = await self._new(once)
+        self.report.entries[KNOWN] += len(once) - len(new)
+        if self._plan.dry_run:
+            self.report.entries[Verdict.MISSED.value] += len(new)
+            return
+        ends = await asyncio.gather(*map(self._recover, new.items()), return_exceptions=True)
+        for error in filter(None, ends):
+            raise error
+
+    async def _new(self, missed: dict[str, Entry]) -> dict[str, Entry]:
+        """Those of `missed` that were not recovered yet."""
+        if self._known is None:
+            self._known = await self._ledger.entries(self._webhook)
+        return {key: entry for key, entry in missed.items() if key not in self._known}
+
+    async def _recover(self, missed: tuple[str, Entry]) -> None:
+        """Sends one delivery through the pipeline, and counts what became of it."""
+        key, entry = missed
+        count = self.report.entries
+        now = datetime.now(UTC)
+        delivery = Delivery(entry.body, self._registry(entry), None, now, recovered_at=now)
+        problem = None
+        if entry.verdict is Verdict.MALFORMED:
+            detail = (
+                f"Entry {quoted(entry.id)} in the record of {self._webhook.label} is malformed."
+            )
+            problem = Problem(Kind.INVALID_RECORD, detail)
+        try:
+            outcome = await self._pipeline.recover(delivery, problem)
+        except Exception as error:  # noqa: BLE001 (one event must not stop the others)
+            log.internal_error(error)
+            count[FAILED] += 1
+            return
+        if outcome.loss:
+            self.report.error = f"Storage did not take all of them: {outcome.loss.detail}"
+            count[NOT_STORED] += 1
+            return
+        count[REJECTED_NOW if outcome.response.status >= 400 else RECOVERED] += 1
+        if self._known is not None:
+            self._known[key] = now
+        await self._ledger.add(self._webhook, key, now)
+
+    def _registry(self, entry: Entry) -> str | None:
+        """The registry parameter of the delivery's URL, or else the webhook's own registry."""
+        if entry.registry is not None or entry.names_registry:
+            return entry.registry
+        return self._plan.login_server(self._webhook)
+
+    async def _forget(self) -> None:
+        """Forgets what is old and no longer listed. The delivery log was read to its end."""
+        if self._known is None or self._plan.dry_run:
+            return
+        old = {key for key, at in self._known.items() if at < self._plan.horizon} - self._listed
+        if old:
+            await self._ledger.remove(self._webhook, old)
+
+
+def _key(entry: Entry) -> str:
+    return row_key("entry" if entry.verdict is Verdict.MALFORMED else "event", entry.id)

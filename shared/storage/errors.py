@@ -1,0 +1,74 @@
+"""What went wrong with Storage, in words that show neither the account's name nor a key."""
+
+from azure.core.exceptions import AzureError, HttpResponseError, ServiceResponseTimeoutError
+from azure.storage.queue import StorageErrorCode
+
+from shared.storage.credentials import TokenUnavailable
+
+# Storage's error code where it knows the identity, but no role of it allows the operation.
+# https://learn.microsoft.com/rest/api/storageservices/common-rest-api-error-codes
+_DENIED = "AuthorizationPermissionMismatch"
+
+
+class StorageUnavailable(Exception):
+    """Storage did not do its part for `queue` in time. The message says why."""
+
+    def __init__(self, queue: str, error: Exception) -> None:
+        super().__init__(f"{queue}: {reason(error)}")
+        self.queue = queue
+
+
+class MayNotCreate(Exception):
+    """The queue is missing, and no role of the app's identity allows to create it."""
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether another try may succeed: not where Storage refused the request itself."""
+    if isinstance(error, MayNotCreate):
+        return False
+    if not isinstance(error, HttpResponseError) or error.status_code is None:
+        return True
+    return error.status_code in (404, 408, 409, 429) or error.status_code >= 500
+
+
+def is_missing(error: Exception) -> bool:
+    """Whether Storage says that there is no such queue. Other servers answer 404 as well."""
+    return (
+        isinstance(error, HttpResponseError)
+        and error_code(error) == StorageErrorCode.QUEUE_NOT_FOUND
+    )
+
+
+def is_denied(error: Exception) -> bool:
+    """Whether Storage knows the identity, but does not allow it the operation."""
+    return isinstance(error, HttpResponseError) and error_code(error) == _DENIED
+
+
+def error_code(error: HttpResponseError) -> str | None:
+    """Storage's own code. The SDK sets it, though its types do not say so."""
+    code = getattr(error, "error_code", None)
+    return str(getattr(code, "value", code)) if code else None
+
+
+def reason(error: Exception) -> str:
+    """Why Storage did not do its part."""
+    if isinstance(error, MayNotCreate):
+        return (
+            "there is no such queue, and the app may not create it: create it, or give the "
+            "app's identity the role Storage Queue Data Contributor"
+        )
+    if is_denied(error):
+        return (
+            "Storage does not allow it: an identity needs the role Storage Queue Data Message "
+            "Sender to send, Storage Queue Data Reader to look at messages, Storage Queue Data "
+            "Contributor to take them (a new assignment takes some minutes)"
+        )
+    if isinstance(error, TokenUnavailable):
+        return str(error)
+    if isinstance(error, HttpResponseError) and error.status_code is not None:
+        return f"Storage answered {error.status_code} {error_code(error) or error.reason}"
+    if isinstance(error, TimeoutError | ServiceResponseTimeoutError):
+        return "Storage did not answer in time"
+    if isinstance(error, AzureError | OSError):
+        return "Storage cannot be reached"
+    return f"Storage's answer made the SDK fail ({type(error).__name__})"

@@ -1,0 +1,23 @@
+"""`demo`: every kind of delivery, and where each ends."""
+
+import asyncio
+import os
+
+from tools.cli.common import DEFAULTS, console, exit_statuses, temporary_azurite
+from tools.localhost.ports import free_port
+from tools.localhost.processes import app as served_app
+
+
+def command() -> None:
+    """Start Azurite and the app on free ports, send every kind of delivery, show the queues."""
+    from tools import demo as demonstration
+
+    settings = {**os.environ, **DEFAULTS}
+    with (
+        exit_statuses(),
+        temporary_azurite() as storage,
+        served_app(
+            free_port(), {"AcrEventsStorage": storage.address, **DEFAULTS}, quiet=True
+        ) as running,
+    ):
+        asyncio.run(demonstration.run(running.address, storage.address, settings, console))

@@ -1,0 +1,55 @@
+"""`routes check` and `routes explain`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tools.cli.common import app_settings, console, exit_statuses, say
+from tools.localhost.processes import ROOT
+
+app = typer.Typer(help="What routes.json says.", no_args_is_help=True)
+
+RoutesFile = Annotated[Path, typer.Option(help="The routes.", metavar="PATH")]
+
+
+@app.command()
+def check(file: RoutesFile = ROOT / "routes.json") -> None:
+    """Check the file, and show what each route takes.
+
+    Exit status: 0 where the app can use it, else 1.
+    """
+    from tools import routes
+
+    with exit_statuses():
+        checked = routes.load(app_settings(), file)
+    console.print(routes.table(checked))
+    for action in routes.unwanted(checked):
+        say(console, f"No route takes {action}.")
+
+
+@app.command()
+def explain(
+    action: Annotated[str, typer.Argument(help="push, delete, …")],
+    reference: Annotated[str, typer.Argument(help="Repository, as in team-a/web:v1.")],
+    registry: Annotated[str | None, typer.Option(help="Login server; else the example's.")] = None,
+    media_type: Annotated[str | None, typer.Option(help="Media type; else the example's.")] = None,
+    file: RoutesFile = ROOT / "routes.json",
+) -> None:
+    """Say which routes take an event, and which filter turns it away from the others.
+
+    Exit status: 0 where some route takes it, else 1.
+    """
+    from tools import routes
+
+    with exit_statuses():
+        given = app_settings()
+        checked = routes.load(given, file)
+        event = routes.event(
+            action, routes.Pushed.parse(reference, registry), registry, media_type, given
+        )
+    say(console, routes.seen(event))
+    console.print(routes.explanation(checked, event))
+    if not checked.queues_for(event):
+        say(console, "No route takes it.")
+        raise typer.Exit(1)
