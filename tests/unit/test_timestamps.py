@@ -68,3 +68,16 @@ def test_what_is_no_rfc_3339_timestamp_is_refused(text: str) -> None:
 def test_the_instant_stays_the_same(moment: datetime, offset: int) -> None:
     local = moment.replace(tzinfo=timezone(timedelta(minutes=offset)))
     assert datetime.fromisoformat(to_utc(local.isoformat())) == local.astimezone(UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("yesterday", "not an RFC 3339 timestamp"),
+        ("0001-01-01T00:00:00+00:01", "outside the years 1 to 9999 in UTC"),
+    ],
+)
+def test_refusal_says_what_is_wrong(text: str, why: str) -> None:
+    """A text that is no timestamp and an instant out of range have messages of their own."""
+    with pytest.raises(ValueError, match=f"^{why}$"):
+        to_utc(text)
