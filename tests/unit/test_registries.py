@@ -2,7 +2,7 @@ import pytest
 
 from shared.actions import actions
 from shared.normalisation import to_event
-from shared.problems import Kind, Problem
+from shared.problems import Kind, Problem, Violation
 from shared.registries import AllowList, Registry
 from shared.validation import validator, violations
 from tests.support.deliveries import example
@@ -100,3 +100,50 @@ def test_a_parameter_that_contradicts_the_delivery_is_refused() -> None:
 def test_a_parameter_that_agrees_but_for_case_and_port_is_fine() -> None:
     registry = AllowList.parse("").registry("a.azurecr.io:443", "A.AZURECR.IO")
     assert registry == Registry("a.azurecr.io")
+
+
+def _detail(allowed: str, host: str | None, parameter: str | None) -> tuple[str, list[Violation]]:
+    with pytest.raises(Problem) as caught:
+        AllowList.parse(allowed).registry(host, parameter)
+    return caught.value.detail, list(caught.value.violations)
+
+
+def test_refusals_say_where_and_why() -> None:
+    """Each refusal is one sentence; where the delivery named the registry, it points there."""
+    detail = "c.io is not in the app setting ACR_REGISTRIES."
+    place = Violation("/request/host", "is not on the allow-list")
+    assert _detail("a.io,b.io", "c.io", None) == (detail, [place])
+    assert _detail("a.io,b.io", None, "c.io") == (detail, [Violation("", detail)])
+    detail = "is a.io, but the registry parameter of the webhook's URL is b.io"
+    place = Violation("/request/host", detail)
+    assert _detail("", "a.io", "b.io") == (f"request.host {detail}.", [place])
+    detail = 'The registry parameter of the webhook\'s URL: "a b" is not a host name.'
+    assert _detail("", "a.io", "a b") == (detail, [Violation("", detail)])
+
+
+def test_refused_resource_id_shows_its_form() -> None:
+    """An entry whose resource id is none is told the form of one."""
+    with pytest.raises(ValueError, match="entry") as caught:
+        AllowList.parse("a.io=x")
+    assert str(caught.value) == (
+        'entry 1: "x" is not the resource id of a registry (/subscriptions/…/resourceGroups/…'
+        "/providers/Microsoft.ContainerRegistry/registries/…)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("listed", "found"),
+    [
+        ("", None),
+        ("other.azurecr.io", None),
+        ("contoso.azurecr.io", "contoso.azurecr.io"),
+        ("contoso-1a2b.azurecr.io", "contoso-1a2b.azurecr.io"),
+        ("contoso-1.azurecr.io,contoso-2.azurecr.io", None),
+        (f"my.example={RESOURCE.lower()},contoso.azurecr.io", "my.example"),
+        (f"a.example={RESOURCE},b.example={RESOURCE}", None),
+    ],
+)
+def test_resource_is_found_on_the_list(listed: str, found: str | None) -> None:
+    """A resource is the one registry of its id, in any case, or else the one of its name."""
+    registry = AllowList.parse(listed).of_resource(RESOURCE.replace("contoso", "Contoso"))
+    assert (registry and registry.login_server) == found
