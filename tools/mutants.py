@@ -40,8 +40,12 @@ _OPTIONS = (
     "-W", "ignore::pytest.PytestAssertRewriteWarning",
 )  # fmt: skip
 _PROCESSES = multiprocessing.get_context("forkserver")
-# Imported once for all processes; it takes longer than the tests of most modules.
-_PROCESSES.set_forkserver_preload(["hypothesis", "jsonschema", "aiohttp", "azure.functions"])
+# What tests import of others, imported once for all processes: it takes longer than most tests.
+_PROCESSES.set_forkserver_preload(
+    ["aiohttp.web", "azure.data.tables.aio", "azure.functions", "azure.identity.aio",
+     "azure.storage.queue.aio", "cloudevents", "hypothesis", "jsonschema", "pytest_asyncio",
+     "trustme"]
+)  # fmt: skip
 
 Tests = tuple[str, ...]
 
