@@ -1,11 +1,12 @@
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
-from shared.actions import actions, event_actions
+from shared.actions import Action, actions, event_actions
 from shared.normalisation import to_event
 from shared.registries import Registry
 from shared.validation import schema, validator, violations
@@ -148,3 +149,20 @@ def test_the_event_schema_refuses_what_we_must_not_emit(change: dict[str, Any]) 
 def test_any_event_valid_example_raises_a_valid_event(any_example: dict[str, Any]) -> None:
     if actions()[any_example["action"]].type:
         assert _event(any_example)["id"] == any_example["id"]
+
+
+def test_recovered_event_says_when() -> None:
+    """An event that was recovered holds the instant in UTC; another holds none."""
+    at = datetime(2026, 11, 21, 12, 0, 5, tzinfo=UTC)
+    event = to_event(example("push"), actions()["push"], REGISTRY, recovered_at=at)
+    assert event["acrrecovered"] == "2026-11-21T12:00:05Z"
+    assert violations(EVENT, event) == []
+    assert "acrrecovered" not in _event(example("push"))
+
+
+def test_subject_without_fields_is_an_error() -> None:
+    """An action whose schema requires too little for a subject is a fault of the app."""
+    action = Action("push", "t", ("{nothing}",))
+    message = "^the schema of push requires the fields of no subject template$"
+    with pytest.raises(AssertionError, match=message):
+        to_event(example("push"), action, REGISTRY)

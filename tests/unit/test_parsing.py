@@ -114,3 +114,15 @@ def test_double_is_read_exactly() -> None:
 def test_any_value_can_be_decoded() -> None:
     """Other values than objects are values of JSON too."""
     assert decode(b"\xef\xbb\xbf[1, null]") == [1, None]
+
+
+@pytest.mark.parametrize(("levels", "passes"), [(64, True), (65, False)])
+def test_depth_counts_levels_not_brackets(levels: int, passes: bool) -> None:
+    """The deepest level counts, whatever values and containers stand beside it."""
+    deep = b"[" * (levels - 1) + b"]" * (levels - 1)
+    body = b'{"x": ["text", 1, null, {}, {"y": [2]}], "deep": ' + deep + b"}"
+    if passes:
+        assert parse(body)["x"] == ["text", 1, None, {}, {"y": [2]}]
+    else:
+        with pytest.raises(Problem, match="nested deeper than 64 levels"):
+            parse(body)

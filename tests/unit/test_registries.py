@@ -121,6 +121,12 @@ def test_refusals_say_where_and_why() -> None:
     assert _detail("", "a.io", "a b") == (detail, [Violation("", detail)])
 
 
+def test_registry_may_be_listed_once() -> None:
+    """A registry that is listed twice, in whatever case, stops the list."""
+    with pytest.raises(ValueError, match=r"^entry 2: a\.io is listed twice$"):
+        AllowList.parse("a.io,A.io")
+
+
 def test_refused_resource_id_shows_its_form() -> None:
     """An entry whose resource id is none is told the form of one."""
     with pytest.raises(ValueError, match="entry") as caught:
@@ -139,7 +145,7 @@ def test_refused_resource_id_shows_its_form() -> None:
         ("contoso.azurecr.io", "contoso.azurecr.io"),
         ("contoso-1a2b.azurecr.io", "contoso-1a2b.azurecr.io"),
         ("contoso-1.azurecr.io,contoso-2.azurecr.io", None),
-        (f"my.example={RESOURCE.lower()},contoso.azurecr.io", "my.example"),
+        (f"my.example={RESOURCE},contoso.azurecr.io", "my.example"),
         (f"a.example={RESOURCE},b.example={RESOURCE}", None),
     ],
 )
