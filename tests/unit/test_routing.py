@@ -138,3 +138,23 @@ def test_a_byte_order_mark_is_tolerated(tmp_path: Path) -> None:
     file = tmp_path / "routes.json"
     file.write_bytes(b"\xef\xbb\xbf" + ROUTES_FILE.read_bytes())
     assert Routes.load({}, file).queues == Routes.load({}).queues
+
+
+def test_each_filter_looks_at_its_field() -> None:
+    """A filter tests the field that it is named after; a field that is not there is None."""
+    target = {"repository": "team-a/web", "tag": "v1", "mediaType": "application/x"}
+    event = {"acrregistry": "a.io", "data": {"action": "push", "target": target}}
+    assert {name: value(event) for name, value in VALUES.items()} == {
+        "actions": "push",
+        "registries": "a.io",
+        "repositories": "team-a/web",
+        "tags": "v1",
+        "mediaTypes": "application/x",
+    }
+    assert {name: value(_event("push")) for name, value in VALUES.items()} == {
+        "actions": "push",
+        "registries": None,
+        "repositories": None,
+        "tags": None,
+        "mediaTypes": None,
+    }
