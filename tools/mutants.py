@@ -61,14 +61,13 @@ class Job:
 
 
 def modules(settings: Mapping[str, Any]) -> dict[str, Job]:
-    """The modules of `settings` by name: judged by the unit tests of that name, then by all."""
+    """The modules of `settings` by name, each with its unit tests first, then all the others."""
     unit = tuple(sorted(map(str, (ROOT / "tests" / "unit").rglob("test_*.py"))))
     found = {}
     for file in sorted(file for pattern in settings["files"] for file in ROOT.glob(pattern)):
         own = tuple(test for test in unit if f"test_{file.stem}" in test)
-        chosen = settings["tests"].get(file.stem)
-        parts = (tuple(chosen),) if chosen else (own, unit) if own else (unit,)
-        found[file.stem] = Job(file, parts)
+        others = tuple(settings["tests"].get(file.stem, unit))
+        found[file.stem] = Job(file, (own, others) if own else (others,))
     return found
 
 

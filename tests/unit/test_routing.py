@@ -158,3 +158,21 @@ def test_each_filter_looks_at_its_field() -> None:
         "tags": None,
         "mediaTypes": None,
     }
+
+
+def test_all_faults_are_named_a_line_each(tmp_path: Path) -> None:
+    """A file with several faults is named once, and each fault has a line below."""
+    file = tmp_path / "routes.json"
+    file.write_text('{"routes": [], "rejectedQueue": "kept", "é": 1, "x": 1}')
+    with pytest.raises(RoutesError) as caught:
+        Routes.load({}, file)
+    known = "is not known; known are: $schema, routes, rejectedQueue"
+    assert str(caught.value) == f"routes.json cannot be used:\n  /x: {known}\n  /é: {known}"
+
+
+def test_missing_file_has_the_system_s_reason(tmp_path: Path) -> None:
+    """A file that cannot be read is named with what the operating system says."""
+    with pytest.raises(
+        RoutesError, match=r"^routes\.json cannot be read: \[Errno 2\] No such file"
+    ):
+        Routes.load({}, tmp_path / "routes.json")
