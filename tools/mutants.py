@@ -36,7 +36,7 @@ LIST = ROOT / "tests" / "mutants.toml"
 # The warning is about what is preloaded.
 _OPTIONS = (
     "-x", "-q", "--no-header", "-p", "no:cacheprovider", "-p", "no:randomly",
-    "-o", "addopts=--import-mode=importlib", "--hypothesis-profile=ci",
+    "--hypothesis-profile=ci",
     "-W", "ignore::pytest.PytestAssertRewriteWarning",
 )  # fmt: skip
 _PROCESSES = multiprocessing.get_context("forkserver")

@@ -176,3 +176,11 @@ def test_missing_file_has_the_system_s_reason(tmp_path: Path) -> None:
         RoutesError, match=r"^routes\.json cannot be read: \[Errno 2\] No such file"
     ):
         Routes.load({}, tmp_path / "routes.json")
+
+
+def test_login_servers_are_matched_in_lower_case() -> None:
+    """A pattern in lower case, or with a choice of characters, can match a login server."""
+    route = {"queue": "one", "registries": ["contoso.azurecr.io", "[Cc]ontoso.azurecr.io"]}
+    event = _event("push") | {"acrregistry": "contoso.azurecr.io"}
+    assert _routes(route).queues_for(event) == ["one"]
+    assert _routes(route).queues_for(event | {"acrregistry": "fabrikam.azurecr.io"}) == []

@@ -5,6 +5,7 @@ import pytest
 
 from shared.connections import ConnectionString, Identity, Principal
 from shared.ingest import Ingest
+from shared.registries import AllowList, Registry
 from shared.settings import ReconcileSettings, Settings, SettingsError
 
 STORAGE = {"AzureWebJobsStorage": "UseDevelopmentStorage=true"}
@@ -221,14 +222,14 @@ def test_reconcile_settings_are_read() -> None:
         {
             "ACR_WEBHOOKS": f" {WEBHOOK} ",
             "ACR_RECOVERED_DAYS": "1.5",
-            "AcrManagement__endpoint": "https://management.example/",
+            "AcrManagement__endpoint": "https://management.example/X/",
             "AcrManagement__credential": "managedidentity",
             "AcrManagement__clientId": "7f",
         }
     )
     assert [webhook.id for webhook in settings.webhooks] == [WEBHOOK]
     assert settings.memory == timedelta(hours=36)
-    assert settings.endpoint == "https://management.example"
+    assert settings.endpoint == "https://management.example/X"
     assert settings.principal == Principal(managed=True, client_id="7f")
 
 
@@ -285,3 +286,13 @@ def test_flag_is_a_word() -> None:
     assert Settings.read({**STORAGE, "ACR_KEEP_UNROUTED": " TRUE "}).keep_unrouted is True
     with pytest.raises(SettingsError, match=r"^ACR_KEEP_UNROUTED must be true or false$"):
         Settings.read({**STORAGE, "ACR_KEEP_UNROUTED": "1"})
+
+
+def test_settings_not_given_are_defaults() -> None:
+    """What is not set is as in settings made without it: any registry, nothing kept unrouted."""
+    found = Settings.read(STORAGE)
+    made = Settings(found.storage, AllowList.parse(""))
+    assert (made.max_body_bytes, made.budget_seconds) == (32768, 4.0)
+    assert made.keep_unrouted is found.keep_unrouted is False
+    assert found.registries.registry("a.io", None) == Registry("a.io")
+    assert found.registries.registry(None, None) is None
