@@ -94,3 +94,12 @@ def test_references_within_stay(resolved: Resolved) -> None:
     """A reference to a part of the same document is left to jsonschema."""
     beside = {"$defs": {"d": {"type": "string"}}, "properties": {"a": {"$ref": "#/$defs/d"}}}
     assert resolved({"type": "object"}, beside) == {"type": "object", **beside}
+
+
+def test_fields_of_every_part_are_known() -> None:
+    """A field counts as known wherever a document names it, with all that it may hold."""
+    inner: dict[str, Any] = {"properties": {"b": {}}}
+    one = {"properties": {"a": inner}, "allOf": [{"properties": {"a": {"properties": {"c": {}}}}}]}
+    two = {"allOf": [{"properties": {"d": {}}}, {"properties": {"e": inner}}]}
+    assert validation._known_fields(one) == {"a": {"b": {}, "c": {}}}
+    assert validation._known_fields(two) == {"d": {}, "e": {"b": {}}}
