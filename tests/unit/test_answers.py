@@ -137,7 +137,7 @@ def test_response_of_4096_bytes_is_whole() -> None:
 def test_long_list_keeps_texts_of_400() -> None:
     """Where a list is too long, texts of 400 characters stay, and as many entries as fit."""
     event = dict.fromkeys(("id", "type", "source", "subject"), "s" * 400)
-    for length in (62, 63):
+    for length in range(50, 63):
         queues = [f"{number:0{length}}" for number in range(100)]
         body = answers.accepted(event, queues).body
         document = json.loads(body)
@@ -160,3 +160,13 @@ def test_texts_that_grow_are_cut_shorter() -> None:
 def test_text_beyond_ascii_is_itself() -> None:
     """What is not ASCII takes its bytes in UTF-8, and no escapes."""
     assert '"subject": "é😀"'.encode() in _accepted("é😀", [])
+
+
+@pytest.mark.parametrize(("more", "whole"), [(0, True), (1, False)])
+def test_texts_may_take_half(more: int, whole: bool) -> None:
+    """Texts of at most 2,048 bytes stay beside a list that is cut; longer ones are cut to 80."""
+    event = {"id": "", "type": "t", "source": "é" * 400, "subject": "é" * 400}
+    event["id"] = "i" * (2048 + more - len(json.dumps(event, ensure_ascii=False).encode()))
+    document = json.loads(answers.accepted(event, ["q" * 63] * 100).body)
+    assert (document["subject"] == event["subject"]) is whole
+    assert len(document["subject"]) in (80, 400)
