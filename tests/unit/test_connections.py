@@ -29,6 +29,16 @@ def test_own_account_comes_first() -> None:
     assert found == ConnectionString("AcrEventsStorage", "x")
 
 
+def test_table_url_is_kept() -> None:
+    """A URL of the tables that is given is taken, wherever the queues are."""
+    tables = "https://storage.example/tables"
+    found = read(
+        {"AcrEventsStorage__queueServiceUri": QUEUES, "AcrEventsStorage__tableServiceUri": tables}
+    )
+    assert isinstance(found, Identity)
+    assert (found.queue_service_uri, found.table_service_uri) == (QUEUES, tables)
+
+
 def test_first_queue_label_becomes_table() -> None:
     """Of a queue URL only the first `.queue.` is replaced to find the tables."""
     found = read({"AcrEventsStorage__queueServiceUri": "https://a.queue.b.queue.c"})
@@ -58,6 +68,11 @@ def test_first_queue_label_becomes_table() -> None:
         (
             {"AcrEventsStorage__clientId": "7f", "AcrEventsStorage__credential": "managedidentity"},
             "AcrEventsStorage__clientId is set, but AcrEventsStorage__queueServiceUri is not",
+        ),
+        (
+            {"AcrEventsStorage__tableServiceUri": TABLES, "AzureWebJobsStorage": "x"},
+            "AcrEventsStorage__tableServiceUri is set, but AcrEventsStorage__queueServiceUri is "
+            "not",
         ),
         (
             {"AcrEventsStorage__accountName": "Contoso"},
