@@ -186,7 +186,8 @@ def test_registry_parameter_is_read(uri: Any, registry: str | None) -> None:
     """The parameter of the recorded URL is the entry's; a URL that cannot be read has none."""
     entry = _entry()
     entry["eventRequestMessage"]["requestUri"] = uri
-    assert read(entry, WINDOW).registry == registry
+    found = read(entry, WINDOW)
+    assert (found.registry, found.verdict) == (registry, Verdict.MISSED)
 
 
 @pytest.mark.parametrize(
@@ -232,7 +233,8 @@ def test_malformed_entry_keeps_id_and_content(
         "requestUri": "https://a/?code=k",
     }
     found = read(members | {"eventRequestMessage": request}, WINDOW)
-    assert found == Entry(id_ or hashlib.sha256(body).hexdigest(), body, Verdict.MALFORMED)
+    id_ = id_ or hashlib.sha256(body).hexdigest()
+    assert found == Entry(id_, body, Verdict.MALFORMED, None, names_registry=False)
 
 
 def test_malformed_entry_that_was_answered() -> None:
@@ -252,6 +254,15 @@ def test_deep_entry_is_malformed() -> None:
     )
     body = b'{"id":"entry","content":null}'
     assert found == Entry("entry", body, Verdict.MALFORMED)
+
+
+def test_content_that_is_no_json_is_malformed() -> None:
+    """An entry whose content cannot be written as JSON is malformed, and makes nothing fail."""
+    circle: list[Any] = []
+    circle.append(circle)
+    for content in ({"x": circle}, {("a",): 1}):
+        found = read({"id": "entry", "eventRequestMessage": {"content": content}}, WINDOW)
+        assert (found.id, found.verdict) == ("entry", Verdict.MALFORMED)
 
 
 def test_half_a_surrogate_pair_is_written() -> None:
