@@ -16,7 +16,7 @@ REQUIRED = tools/prerequisites.sh $(PYTHON) $(DECLARED) $(if $(filter-out $(WITH
 PIP := -u -m pip install --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo start test-unit test test-older test-az lock bench lint clean
+.PHONY: help install demo start test-unit test test-older test-az mutants lock bench lint clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s%s\n", $$1, $$2}'
@@ -77,6 +77,9 @@ test-az: install .venv-az/installed ## the documents' az commands, by az's own p
 	@PYENV_VERSION=$* python$* -m venv --clear .venv-$*
 	@tools/progress.sh .venv-$*/bin/python $(PIP) --require-hashes -r requirements-older.txt
 	@touch $@
+
+mutants: install ## changes to the pure modules that no test notices (ONLY=routing)
+	@.venv/bin/python -m tools.mutants --only "$(ONLY)"
 
 lock: .venv/bin/uv ## lock files from requirements*.in (UPGRADE=1 DECLARED=3.14)
 	@echo $(DECLARED) >.python-version

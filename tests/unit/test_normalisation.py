@@ -1,15 +1,15 @@
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
-from shared.core.actions import actions, event_actions
-from shared.core.normalization import to_cloud_event
-from shared.core.registries import Registry
-from shared.core.schemas import schema, validator
-from shared.core.violations import violations
+from shared.actions import Action, actions, event_actions
+from shared.normalisation import to_event
+from shared.registries import Registry
+from shared.validation import schema, validator, violations
 from tests.support.deliveries import example, read_back
 
 REGISTRY = Registry("myregistry.azurecr.io")
@@ -17,7 +17,7 @@ EVENT = validator("event.v1.json")
 
 
 def _event(delivery: dict[str, Any], registry: Registry | None = REGISTRY) -> dict[str, Any]:
-    event = to_cloud_event(delivery, actions()[delivery["action"]], registry)
+    event = to_event(delivery, actions()[delivery["action"]], registry)
     assert violations(EVENT, event) == []
     return event
 
@@ -93,14 +93,14 @@ TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 def test_the_trace_of_the_request_goes_on() -> None:
-    event = to_cloud_event(example("push"), actions()["push"], REGISTRY, TRACE)
+    event = to_event(example("push"), actions()["push"], REGISTRY, TRACE)
     assert event["traceparent"] == TRACE
     assert violations(EVENT, event) == []
 
 
 @pytest.mark.parametrize("trace", [None, "", "x", TRACE + "\n", TRACE.upper(), TRACE[:-1]])
 def test_a_trace_that_is_none_is_left_out(trace: str | None) -> None:
-    assert "traceparent" not in to_cloud_event(example("push"), actions()["push"], REGISTRY, trace)
+    assert "traceparent" not in to_event(example("push"), actions()["push"], REGISTRY, trace)
 
 
 def test_a_released_schema_is_still_where_it_was_and_refuses_what_is_no_event() -> None:
@@ -119,7 +119,7 @@ def test_azure_and_cloudevents_readers_read_the_event_back(
     action: str,
     registry: Registry | None,
 ) -> None:
-    read_back(to_cloud_event(example(action), actions()[action], registry, TRACE))
+    read_back(to_event(example(action), actions()[action], registry, TRACE))
 
 
 @pytest.mark.parametrize(
@@ -149,3 +149,20 @@ def test_the_event_schema_refuses_what_we_must_not_emit(change: dict[str, Any]) 
 def test_any_event_valid_example_raises_a_valid_event(any_example: dict[str, Any]) -> None:
     if actions()[any_example["action"]].type:
         assert _event(any_example)["id"] == any_example["id"]
+
+
+def test_recovered_event_says_when() -> None:
+    """An event that was recovered holds the instant in UTC; another holds none."""
+    at = datetime(2026, 11, 21, 12, 0, 5, tzinfo=UTC)
+    event = to_event(example("push"), actions()["push"], REGISTRY, recovered_at=at)
+    assert event["acrrecovered"] == "2026-11-21T12:00:05Z"
+    assert violations(EVENT, event) == []
+    assert "acrrecovered" not in _event(example("push"))
+
+
+def test_subject_without_fields_is_an_error() -> None:
+    """An action whose schema requires too little for a subject is a fault of the app."""
+    action = Action("push", "t", ("{nothing}",))
+    message = "^the schema of push requires the fields of no subject template$"
+    with pytest.raises(AssertionError, match=message):
+        to_event(example("push"), action, REGISTRY)

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from shared.core.parsing import MAX_DEPTH, parse
-from shared.core.problems import Kind, Problem
+from shared.parsing import MAX_DEPTH, decode, parse
+from shared.problems import Kind, Problem
 
 
 @pytest.mark.parametrize(
@@ -80,3 +80,49 @@ def test_the_deepest_nesting_is_the_same_on_every_python(levels: int, passes: bo
 
 def test_many_objects_side_by_side_are_not_taken_for_deep_ones() -> None:
     assert len(parse(json.dumps({"a": [{}] * 1000}).encode())["a"]) == 1000
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"", "it is empty"),
+        (b"[]", "the outermost value is not an object"),
+        (b'{"a": 1\n x}', "Expecting ',' delimiter at line 2 column 2"),
+        (b"\xff", "byte 0 is not UTF-8"),
+        (b'{"a": "\\ud800"}', "half of a surrogate pair stands alone in a string"),
+        (b'{"a": "\\uD800"}', "half of a surrogate pair stands alone in a string"),
+        (b'{"a": 1, "b": 2, "a": 3}', 'the member name "a" occurs twice in one object'),
+        (b'{"a": -1e999}', "a number is too large"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "a number has too many digits"),
+        (b'{"a": NaN}', "NaN is not a JSON value"),
+        (b"[" * 65 + b"]" * 65, "nested deeper than 64 levels"),
+        (b"[" * 100_000, "nested deeper than 64 levels"),
+    ],
+)  # fmt: skip
+def test_refusal_is_one_sentence(body: bytes, why: str) -> None:
+    """The detail of a body that is no JSON object is one sentence that ends with the reason."""
+    with pytest.raises(Problem) as caught:
+        parse(body)
+    assert caught.value.detail == f"The body is not a JSON object: {why}."
+
+
+def test_double_is_read_exactly() -> None:
+    """A number of a double's range, the largest too, is that double."""
+    assert decode(b"[1.7976931348623157e308, -0.25]") == [1.7976931348623157e308, -0.25]
+
+
+def test_any_value_can_be_decoded() -> None:
+    """Other values than objects are values of JSON too."""
+    assert decode(b"\xef\xbb\xbf[1, null]") == [1, None]
+
+
+@pytest.mark.parametrize(("levels", "passes"), [(64, True), (65, False)])
+def test_depth_counts_levels_not_brackets(levels: int, passes: bool) -> None:
+    """The deepest level counts, whatever values and containers stand beside it."""
+    deep = b"[" * (levels - 1) + b"]" * (levels - 1)
+    body = b'{"x": ["text", 1, null, {}, {"y": [2]}], "deep": ' + deep + b"}"
+    if passes:
+        assert parse(body)["x"] == ["text", 1, None, {}, {"y": [2]}]
+    else:
+        with pytest.raises(Problem, match="nested deeper than 64 levels"):
+            parse(body)

@@ -1,3 +1,4 @@
+import hashlib
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -6,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.core.problems import Kind, Problem
-from shared.core.responses import refused
-from shared.core.webhooks import Webhook, webhooks
-from shared.reconcile.delivery_log import Verdict, Window, read
+from shared.answers import refused
+from shared.problems import Kind, Problem
+from shared.records import Entry, Verdict, Window, read
+from shared.webhooks import Webhook, webhooks
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 WINDOW = Window(NOW - timedelta(days=30), NOW)
@@ -101,3 +102,169 @@ def test_webhooks_are_named_by_their_resource_ids_each_once() -> None:
 def test_what_is_no_resource_id_of_a_webhook_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"entry 2: .* is not the resource id of a webhook"):
         webhooks(f"{ID},{text}")
+
+
+def test_verdicts_have_the_reports_words() -> None:
+    """The words by which reports and alerts know what became of a delivery stay."""
+    assert {verdict.name: verdict.value for verdict in Verdict} == {
+        "DELIVERED": "delivered",
+        "REFUSED": "rejected",
+        "PING": "pings",
+        "YOUNG": "too young",
+        "OLD": "too old",
+        "MISSED": "missed",
+        "MALFORMED": "malformed",
+    }
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "verdict"),
+    [
+        (WINDOW.since, Verdict.MISSED),
+        (WINDOW.since - timedelta(microseconds=1), Verdict.OLD),
+        (NOW - timedelta(minutes=1), Verdict.MISSED),
+        (NOW - timedelta(seconds=59.9), Verdict.YOUNG),
+        (NOW + timedelta(minutes=1), Verdict.MISSED),
+        (NOW + timedelta(seconds=59.9), Verdict.YOUNG),
+    ],
+)
+def test_bounds_of_the_window_are_exact(timestamp: datetime, verdict: Verdict) -> None:
+    """A delivery of the first instant is not too old; one of a minute ago is not too young."""
+    assert WINDOW.verdict(timestamp.isoformat()) is verdict
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [
+        ("200", Verdict.DELIVERED),
+        ("202", Verdict.DELIVERED),
+        ("299", Verdict.DELIVERED),
+        (202, Verdict.DELIVERED),
+        ("199", Verdict.MISSED),
+        ("300", Verdict.MISSED),
+        ("403", Verdict.MISSED),
+        ("504", Verdict.MISSED),
+        ("", Verdict.MISSED),
+        (None, Verdict.MISSED),
+        (float("inf"), Verdict.MISSED),
+        ([202], Verdict.MISSED),
+    ],
+)
+def test_status_says_what_was_delivered(status: Any, verdict: Verdict) -> None:
+    """A delivery arrived where its recorded status is 2xx, as text or as a number."""
+    assert read(_entry(statusCode=status), WINDOW).verdict is verdict
+
+
+def test_entry_without_response_is_missed() -> None:
+    """A delivery of which no response, or none that is an object, is recorded was missed."""
+    entry = _entry()
+    assert read(entry | {"eventResponseMessage": None}, WINDOW).verdict is Verdict.MISSED
+    del entry["eventResponseMessage"]
+    assert read(entry, WINDOW).verdict is Verdict.MISSED
+
+
+def test_missed_ping_is_a_ping() -> None:
+    """A ping that did not arrive is counted as a ping, whatever its age; one that did is not."""
+    ping = {"id": "a", "action": "ping", "timestamp": "2026-11-21T12:00:00Z"}
+    assert read(_entry(ping), WINDOW).verdict is Verdict.PING
+    assert read(_entry(ping, statusCode="200"), WINDOW).verdict is Verdict.DELIVERED
+    assert read(_entry(ping | {"action": "push"}), WINDOW).verdict is Verdict.YOUNG
+
+
+@pytest.mark.parametrize(
+    ("uri", "registry"),
+    [
+        ("https://app.example/api/AcrWebhook?code=x&registry=a.azurecr.io", "a.azurecr.io"),
+        ("https://app.example/?registry=a.io&registry=b.io", "a.io"),
+        ("https://app.example/?registry=", None),
+        ("https://app.example/", None),
+        ("https://[", None),
+        (5, None),
+    ],
+)
+def test_registry_parameter_is_read(uri: Any, registry: str | None) -> None:
+    """The parameter of the recorded URL is the entry's; a URL that cannot be read has none."""
+    entry = _entry()
+    entry["eventRequestMessage"]["requestUri"] = uri
+    found = read(entry, WINDOW)
+    assert (found.registry, found.verdict) == (registry, Verdict.MISSED)
+
+
+@pytest.mark.parametrize(
+    ("request_", "names"),
+    [({"host": "a.io"}, True), ({"host": ""}, False), ({"host": 5}, False), ([], False)],
+)
+def test_host_names_the_registry(request_: Any, names: bool) -> None:
+    """A delivery names its registry where its host is a text that is not empty."""
+    assert read(_entry({"id": "a", "request": request_}), WINDOW).names_registry is names
+
+
+@pytest.mark.parametrize("id_", [None, "", 5])
+def test_delivery_without_id_has_its_hash(id_: Any) -> None:
+    """A delivery without an id is told from others by the SHA-256 of its JSON."""
+    body = json.dumps({"id": id_}, separators=(",", ":")).encode()
+    found = read(_entry({"id": id_}), WINDOW)
+    assert (found.id, found.body) == (hashlib.sha256(body).hexdigest(), body)
+
+
+def test_delivery_is_read_from_text() -> None:
+    """A delivery that is recorded as text is the delivery; its JSON keeps every character."""
+    found = read(_entry('{"id": "a", "x": "\u00e9", "y": [1, {}]}'), WINDOW)
+    body = '{"id":"a","x":"é","y":[1,{}]}'.encode()
+    assert found == Entry("a", body, Verdict.MISSED, None, names_registry=False)
+
+
+@pytest.mark.parametrize(
+    ("members", "id_", "body"),
+    [
+        ({"id": "entry"}, "entry", b'{"id":"entry","content":"x"}'),
+        ({"id": ""}, None, b'{"id":"","content":"x"}'),
+        ({"id": 5}, None, b'{"id":null,"content":"x"}'),
+        ({}, None, b'{"id":null,"content":"x"}'),
+    ],
+)
+def test_malformed_entry_keeps_id_and_content(
+    members: dict[str, Any], id_: str | None, body: bytes
+) -> None:
+    """Of an entry without a delivery its id and the content are kept; never headers or URL."""
+    request = {
+        "content": "x",
+        "headers": {"x-functions-key": "k"},
+        "requestUri": "https://a/?code=k",
+    }
+    found = read(members | {"eventRequestMessage": request}, WINDOW)
+    id_ = id_ or hashlib.sha256(body).hexdigest()
+    assert found == Entry(id_, body, Verdict.MALFORMED, None, names_registry=False)
+
+
+def test_malformed_entry_that_was_answered() -> None:
+    """What was delivered or refused stays so where its content can no longer be read."""
+    entry = {"id": "a", "eventRequestMessage": {"content": None},
+             "eventResponseMessage": {"statusCode": "202"}}  # fmt: skip
+    assert read(entry, WINDOW).verdict is Verdict.DELIVERED
+
+
+def test_deep_entry_is_malformed() -> None:
+    """An entry that is nested too deep for JSON is malformed, by its own id."""
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    found = read(
+        {"id": "entry", "eventRequestMessage": {"content": {"id": "a", "x": deep}}}, WINDOW
+    )
+    body = b'{"id":"entry","content":null}'
+    assert found == Entry("entry", body, Verdict.MALFORMED)
+
+
+def test_content_that_is_no_json_is_malformed() -> None:
+    """An entry whose content cannot be written as JSON is malformed, and makes nothing fail."""
+    circle: list[Any] = []
+    circle.append(circle)
+    for content in ({"x": circle}, {("a",): 1}):
+        found = read({"id": "entry", "eventRequestMessage": {"content": content}}, WINDOW)
+        assert (found.id, found.verdict) == ("entry", Verdict.MALFORMED)
+
+
+def test_half_a_surrogate_pair_is_written() -> None:
+    """Half of a surrogate pair, which UTF-8 cannot hold, is escaped in the body."""
+    assert json.loads(read(_entry({"id": "a", "x": "\ud800"}), WINDOW).body)["x"] == "\ud800"

@@ -1,11 +1,10 @@
 import pytest
 
-from shared.core.actions import actions
-from shared.core.normalization import to_cloud_event
-from shared.core.problems import Kind, Problem
-from shared.core.registries import AllowList, Registry
-from shared.core.schemas import validator
-from shared.core.violations import violations
+from shared.actions import actions
+from shared.normalisation import to_event
+from shared.problems import Kind, Problem, Violation
+from shared.registries import AllowList, Registry
+from shared.validation import validator, violations
 from tests.support.deliveries import example
 
 RESOURCE = (
@@ -22,7 +21,7 @@ def test_without_a_list_every_registry_may_deliver() -> None:
 def test_a_resource_id_is_a_source_that_the_event_schema_allows(resource_id: str) -> None:
     allowed = AllowList.parse(f"contoso.azurecr.io={resource_id}")
     registry = allowed.registry("contoso.azurecr.io", None)
-    event = to_cloud_event(example("delete"), actions()["delete"], registry)
+    event = to_event(example("delete"), actions()["delete"], registry)
     assert event["source"] == resource_id
     assert violations(validator("event.v1.json"), event) == []
 
@@ -101,3 +100,56 @@ def test_a_parameter_that_contradicts_the_delivery_is_refused() -> None:
 def test_a_parameter_that_agrees_but_for_case_and_port_is_fine() -> None:
     registry = AllowList.parse("").registry("a.azurecr.io:443", "A.AZURECR.IO")
     assert registry == Registry("a.azurecr.io")
+
+
+def _detail(allowed: str, host: str | None, parameter: str | None) -> tuple[str, list[Violation]]:
+    with pytest.raises(Problem) as caught:
+        AllowList.parse(allowed).registry(host, parameter)
+    return caught.value.detail, list(caught.value.violations)
+
+
+def test_refusals_say_where_and_why() -> None:
+    """Each refusal is one sentence; where the delivery named the registry, it points there."""
+    detail = "c.io is not in the app setting ACR_REGISTRIES."
+    place = Violation("/request/host", "is not on the allow-list")
+    assert _detail("a.io,b.io", "c.io", None) == (detail, [place])
+    assert _detail("a.io,b.io", None, "c.io") == (detail, [Violation("", detail)])
+    detail = "is a.io, but the registry parameter of the webhook's URL is b.io"
+    place = Violation("/request/host", detail)
+    assert _detail("", "a.io", "b.io") == (f"request.host {detail}.", [place])
+    detail = 'The registry parameter of the webhook\'s URL: "a b" is not a host name.'
+    assert _detail("", "a.io", "a b") == (detail, [Violation("", detail)])
+
+
+def test_registry_may_be_listed_once() -> None:
+    """A registry that is listed twice, in whatever case, stops the list."""
+    with pytest.raises(ValueError, match=r"^entry 2: a\.io is listed twice$"):
+        AllowList.parse("a.io,A.io")
+
+
+def test_refused_resource_id_shows_its_form() -> None:
+    """An entry whose resource id is none is told the form of one."""
+    with pytest.raises(ValueError, match="entry") as caught:
+        AllowList.parse("a.io=x")
+    assert str(caught.value) == (
+        'entry 1: "x" is not the resource id of a registry (/subscriptions/…/resourceGroups/…'
+        "/providers/Microsoft.ContainerRegistry/registries/…)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("listed", "found"),
+    [
+        ("", None),
+        ("other.azurecr.io", None),
+        ("contoso.azurecr.io", "contoso.azurecr.io"),
+        ("contoso-1a2b.azurecr.io", "contoso-1a2b.azurecr.io"),
+        ("contoso-1.azurecr.io,contoso-2.azurecr.io", None),
+        (f"my.example={RESOURCE},contoso.azurecr.io", "my.example"),
+        (f"a.example={RESOURCE},b.example={RESOURCE}", None),
+    ],
+)
+def test_resource_is_found_on_the_list(listed: str, found: str | None) -> None:
+    """A resource is the one registry of its id, in any case, or else the one of its name."""
+    registry = AllowList.parse(listed).of_resource(RESOURCE.replace("contoso", "Contoso"))
+    assert (registry and registry.login_server) == found

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.core.dead_letter import record
-from shared.core.problems import Kind, Problem, Violation
-from shared.core.schemas import validator
-from shared.core.violations import violations
+from shared.problems import Kind, Problem, Violation
+from shared.rejected import body, body_bytes, record
+from shared.validation import validator, violations
 
 LIMIT = 48 * 1024
 PROBLEM = Problem(Kind.INVALID_DELIVERY, "Two.", [Violation("/id", "is bad"), Violation("", "x")])
@@ -125,3 +124,81 @@ def test_a_body_that_no_message_can_hold_is_cut_and_its_whole_is_noted(fill: byt
     assert len(beginning) > 34_000
     assert kept["length"] == len(body)
     assert kept["sha256"] == hashlib.sha256(body).hexdigest()
+
+
+def test_text_fills_the_message() -> None:
+    """The longest text that is kept as text leaves at most one byte of the limit."""
+
+    def message(length: int) -> bytes:
+        return record(
+            PROBLEM,
+            b"a" * length,
+            received_at=datetime(2026, 3, 2, tzinfo=UTC),
+            registry=None,
+            traceparent=None,
+            limit=1000,
+        )
+
+    messages = [message(length) for length in range(100, 1000)]
+    whole = [each for each in messages if json.loads(each)["body"]["encoding"] == "utf-8"]
+    assert max(map(len, whole)) in (999, 1000)
+    assert max(map(len, messages)) <= 1000
+    assert [json.loads(each)["body"]["truncated"] for each in messages] == [
+        *[False] * len(whole),
+        *[True] * (len(messages) - len(whole)),
+    ]
+
+
+@pytest.mark.parametrize("content", [b"", b"text", "é€😀\n".encode(), b"\xff\x00"])
+def test_kept_body_is_read_back(content: bytes) -> None:
+    """The bytes of a body that was kept whole are those that came."""
+    assert body_bytes(body(content, 1000)) == content
+
+
+def test_cut_body_is_read_back_to_its_cut() -> None:
+    """Of a body that was cut, its beginning is read back."""
+    content = bytes(range(256)) * 4
+    beginning = body_bytes(body(content, 600))
+    assert content.startswith(beginning)
+    assert len(beginning) > 300
+
+
+def test_without_room_nothing_is_kept() -> None:
+    """Where there is no room at all, the length and the hash of a body are still noted."""
+    assert body(b"abc", 0) == {
+        "encoding": "base64",
+        "content": "",
+        "length": 3,
+        "sha256": hashlib.sha256(b"abc").hexdigest(),
+        "truncated": True,
+    }
+
+
+def test_characters_beyond_ascii_are_not_escaped() -> None:
+    """Text beyond ASCII takes its bytes in UTF-8, so that more of it fits."""
+    message = record(
+        PROBLEM,
+        "é😀".encode(),
+        received_at=datetime(2026, 3, 2, tzinfo=UTC),
+        registry="\x01é.io",
+        traceparent=None,
+        limit=LIMIT,
+    )
+    assert '"content":"é😀"'.encode() in message
+    assert '"registry":"\\u0001é.io"'.encode() in message
+
+
+def test_parameters_lose_what_takes_room() -> None:
+    """Where the body would not fit, each odd character of a parameter is a question mark."""
+    message = record(
+        PROBLEM,
+        b"b" * 40_000,
+        received_at=datetime(2026, 3, 2, tzinfo=UTC),
+        registry="\x01a.io:443-\x02" + "\x03" * 400,
+        traceparent="\x01" * 300,
+        limit=41_000,
+    )
+    document = json.loads(message)
+    assert document["registry"] == "?a.io:443-?" + "?" * 244
+    assert document["traceparent"] == "?" * 255
+    assert document["body"]["truncated"] is False

@@ -138,3 +138,49 @@ def test_a_byte_order_mark_is_tolerated(tmp_path: Path) -> None:
     file = tmp_path / "routes.json"
     file.write_bytes(b"\xef\xbb\xbf" + ROUTES_FILE.read_bytes())
     assert Routes.load({}, file).queues == Routes.load({}).queues
+
+
+def test_each_filter_looks_at_its_field() -> None:
+    """A filter tests the field that it is named after; a field that is not there is None."""
+    target = {"repository": "team-a/web", "tag": "v1", "mediaType": "application/x"}
+    event = {"acrregistry": "a.io", "data": {"action": "push", "target": target}}
+    assert {name: value(event) for name, value in VALUES.items()} == {
+        "actions": "push",
+        "registries": "a.io",
+        "repositories": "team-a/web",
+        "tags": "v1",
+        "mediaTypes": "application/x",
+    }
+    assert {name: value(_event("push")) for name, value in VALUES.items()} == {
+        "actions": "push",
+        "registries": None,
+        "repositories": None,
+        "tags": None,
+        "mediaTypes": None,
+    }
+
+
+def test_all_faults_are_named_a_line_each(tmp_path: Path) -> None:
+    """A file with several faults is named once, and each fault has a line below."""
+    file = tmp_path / "routes.json"
+    file.write_text('{"routes": [], "rejectedQueue": "kept", "é": 1, "x": 1}')
+    with pytest.raises(RoutesError) as caught:
+        Routes.load({}, file)
+    known = "is not known; known are: $schema, routes, rejectedQueue"
+    assert str(caught.value) == f"routes.json cannot be used:\n  /x: {known}\n  /é: {known}"
+
+
+def test_missing_file_has_the_system_s_reason(tmp_path: Path) -> None:
+    """A file that cannot be read is named with what the operating system says."""
+    with pytest.raises(
+        RoutesError, match=r"^routes\.json cannot be read: \[Errno 2\] No such file"
+    ):
+        Routes.load({}, tmp_path / "routes.json")
+
+
+def test_login_servers_are_matched_in_lower_case() -> None:
+    """A pattern in lower case, or with a choice of characters, can match a login server."""
+    route = {"queue": "one", "registries": ["contoso.azurecr.io", "[Cc]ontoso.azurecr.io"]}
+    event = _event("push") | {"acrregistry": "contoso.azurecr.io"}
+    assert _routes(route).queues_for(event) == ["one"]
+    assert _routes(route).queues_for(event | {"acrregistry": "fabrikam.azurecr.io"}) == []

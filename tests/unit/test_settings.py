@@ -1,8 +1,12 @@
+import re
+from datetime import timedelta
+
 import pytest
 
-from shared.app import App
-from shared.settings import Settings, SettingsError
-from shared.storage.connections import ConnectionString, Identity, Principal
+from shared.connections import ConnectionString, Identity, Principal
+from shared.ingest import Ingest
+from shared.registries import AllowList, Registry
+from shared.settings import ReconcileSettings, Settings, SettingsError
 
 STORAGE = {"AzureWebJobsStorage": "UseDevelopmentStorage=true"}
 SECRET = "c2VjcmV0LWtleQ"  # noqa: S105 (nobody's)
@@ -194,6 +198,101 @@ def test_a_connection_string_that_cannot_be_one_stops_the_app_without_being_show
     connection: str,
 ) -> None:
     with pytest.raises(SettingsError, match=r"^AcrEventsStorage: ") as caught:
-        App.from_environment({"AcrEventsStorage": connection})
+        Ingest.from_environment({"AcrEventsStorage": connection})
     assert SECRET not in str(caught.value)
     assert SECRET not in str(caught.value.__cause__)
+
+
+WEBHOOK = (
+    "/subscriptions/0/resourceGroups/g/providers/Microsoft.ContainerRegistry/registries/contoso"
+    "/webhooks/events"
+)
+
+
+def test_reconcile_settings_have_defaults() -> None:
+    """Without settings nothing is reconciled; 30 days are remembered, in the public cloud."""
+    assert ReconcileSettings.read({}) == ReconcileSettings(
+        (), timedelta(days=30), "https://management.azure.com", DEVELOPER
+    )
+
+
+def test_reconcile_settings_are_read() -> None:
+    """Webhooks, days, endpoint and identity of the reconciliation are app settings."""
+    settings = ReconcileSettings.read(
+        {
+            "ACR_WEBHOOKS": f" {WEBHOOK} ",
+            "ACR_RECOVERED_DAYS": "1.5",
+            "AcrManagement__endpoint": "https://management.example/X/",
+            "AcrManagement__credential": "managedidentity",
+            "AcrManagement__clientId": "7f",
+        }
+    )
+    assert [webhook.id for webhook in settings.webhooks] == [WEBHOOK]
+    assert settings.memory == timedelta(hours=36)
+    assert settings.endpoint == "https://management.example/X"
+    assert settings.principal == Principal(managed=True, client_id="7f")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("ACR_WEBHOOKS", "x", "ACR_WEBHOOKS: entry 1: "),
+        ("ACR_RECOVERED_DAYS", "0.9", "ACR_RECOVERED_DAYS must be a number from 1 to 365"),
+        ("ACR_RECOVERED_DAYS", "365.1", "ACR_RECOVERED_DAYS must be a number from 1 to 365"),
+        (
+            "AcrManagement__endpoint",
+            "http://a",
+            "AcrManagement__endpoint must lead to the service by https and say no more: "
+            "https://management.azure.com",
+        ),
+        ("AcrManagement__credential", "x", "AcrManagement__credential must be managedidentity"),
+    ],
+)
+def test_bad_reconcile_setting_is_named(name: str, value: str, message: str) -> None:
+    """A setting of the reconciliation that cannot be used is named with what it must be."""
+    with pytest.raises(SettingsError, match=f"^{re.escape(message)}"):
+        ReconcileSettings.read({name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "most", "below", "above"),
+    [
+        ("ACR_MAX_BODY_BYTES", "1024", "49152", "1023", "49153"),
+        ("ACR_BUDGET_SECONDS", "0.5", "30", "0.49", "30.1"),
+    ],
+)
+def test_bounds_of_numbers_are_allowed(
+    name: str, least: str, most: str, below: str, above: str
+) -> None:
+    """A number may be its least and its most; the message says which these are."""
+    message = re.escape(f"{name} must be a number from {least} to {most}")
+    for value in (least, most):
+        settings = Settings.read({**STORAGE, name: value})
+        assert float(value) in (settings.max_body_bytes, settings.budget_seconds)
+    for value in (below, above):
+        with pytest.raises(SettingsError, match=f"^{message}$"):
+            Settings.read({**STORAGE, name: value})
+
+
+def test_recovered_days_may_be_bounds() -> None:
+    """A day and a year can be remembered."""
+    for days in (1, 365):
+        read = ReconcileSettings.read({"ACR_RECOVERED_DAYS": str(days)})
+        assert read.memory == timedelta(days=days)
+
+
+def test_flag_is_a_word() -> None:
+    """A flag is the word true or false, in any case and between spaces; nothing else."""
+    assert Settings.read({**STORAGE, "ACR_KEEP_UNROUTED": " TRUE "}).keep_unrouted is True
+    with pytest.raises(SettingsError, match=r"^ACR_KEEP_UNROUTED must be true or false$"):
+        Settings.read({**STORAGE, "ACR_KEEP_UNROUTED": "1"})
+
+
+def test_settings_not_given_are_defaults() -> None:
+    """What is not set is as in settings made without it: any registry, nothing kept unrouted."""
+    found = Settings.read(STORAGE)
+    made = Settings(found.storage, AllowList.parse(""))
+    assert (made.max_body_bytes, made.budget_seconds) == (32768, 4.0)
+    assert made.keep_unrouted is found.keep_unrouted is False
+    assert found.registries.registry("a.io", None) == Registry("a.io")
+    assert found.registries.registry(None, None) is None

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.core.timestamps import to_utc
+from shared.timestamps import moment, to_utc
 
 
 @pytest.mark.parametrize(
@@ -65,6 +65,26 @@ def test_what_is_no_rfc_3339_timestamp_is_refused(text: str) -> None:
     st.datetimes(datetime(2, 1, 1), datetime(9998, 1, 1)),  # noqa: DTZ001 (naive by intent)
     st.integers(-23 * 60, 23 * 60),
 )
-def test_the_instant_stays_the_same(moment: datetime, offset: int) -> None:
-    local = moment.replace(tzinfo=timezone(timedelta(minutes=offset)))
+def test_the_instant_stays_the_same(at: datetime, offset: int) -> None:
+    local = at.replace(tzinfo=timezone(timedelta(minutes=offset)))
     assert datetime.fromisoformat(to_utc(local.isoformat())) == local.astimezone(UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("yesterday", "not an RFC 3339 timestamp"),
+        ("0001-01-01T00:00:00+00:01", "outside the years 1 to 9999 in UTC"),
+    ],
+)
+def test_refusal_says_what_is_wrong(text: str, why: str) -> None:
+    """A text that is no timestamp and an instant out of range have messages of their own."""
+    with pytest.raises(ValueError, match=f"^{why}$"):
+        to_utc(text)
+
+
+def test_instant_is_written_with_z() -> None:
+    """An instant in UTC is written with Z, and with microseconds where it has some."""
+    instant = datetime(2026, 3, 2, 9, 20, 31, tzinfo=UTC)
+    assert moment(instant) == "2026-03-02T09:20:31Z"
+    assert moment(instant.replace(microsecond=5)) == "2026-03-02T09:20:31.000005Z"

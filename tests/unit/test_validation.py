@@ -1,15 +1,14 @@
+import json
 from typing import Any
 
 import pytest
 
-from shared.core.actions import actions
-from shared.core.problems import Kind, Problem
-from shared.core.schemas import validator
-from shared.core.validation import PayloadValidator
-from shared.core.violations import violations
+from shared.actions import actions
+from shared.problems import Kind, Problem
+from shared.validation import DeliveryValidator, schema, validator, violations
 from tests.support.deliveries import example
 
-CHECK = PayloadValidator(actions())
+CHECK = DeliveryValidator(actions())
 
 
 def _pointers(delivery: dict[str, Any]) -> list[str]:
@@ -182,3 +181,68 @@ def test_a_pointer_escapes_what_rfc_6901_says() -> None:
     assert "/errors/0/pointer" in {v.pointer for v in found}
     found = violations(validator("routes.v1.json"), document)
     assert [v.pointer for v in found] == ["/rejectedQueue", "/routes/0/a~1b~0c"]
+
+
+def _problem(document: dict[str, Any]) -> tuple[str, dict[str, str]]:
+    with pytest.raises(Problem) as caught:
+        CHECK.validate(document)
+    return caught.value.detail, {v.pointer: v.detail for v in caught.value.violations}
+
+
+def test_violations_say_what_is_wanted() -> None:
+    """Each violation says what the field must be and what it is; the detail tells the first."""
+    detail, found = _problem(
+        example("push", id=..., target__digest="x", target__repository="r" * 256, target__size=True)
+    )
+    assert found == {
+        "/id": "is required, and missing",
+        "/target/digest": 'is not a valid content digest: "x"',
+        "/target/repository": "must have at most 255 characters, not 256",
+        "/target/size": "is not a valid 64-bit integer: true",
+    }
+    assert detail == "4 violation(s), the first at /id: is required, and missing."
+
+
+def test_violation_of_the_whole_is_at_the_top() -> None:
+    """A document that is no object is violated as a whole."""
+    [found] = violations(validator("routes.v1.json"), [])
+    assert (found.pointer, found.detail) == ("", "must be of type object, not an array")
+
+
+def test_unknown_action_lists_the_known() -> None:
+    """An unknown action is told the known ones, before what else is wrong."""
+    why = 'is "pull", none of the known: push, delete, quarantine, chart_push, chart_delete, ping'
+    assert _problem(example("push", action="pull", timestamp=...)) == (
+        f"The action {why}.",
+        {"/action": why, "/timestamp": "is required, and missing"},
+    )
+
+
+def test_other_keywords_speak_for_themselves() -> None:
+    """A keyword without words of its own has those of jsonschema, cut at 200 characters."""
+    reason = "x" * 300
+    found = violations(validator("rejected.v1.json"), {"status": 500, "reason": reason + " "})
+    texts = {v.pointer: v.detail for v in found}
+    assert texts["/status"] == "500 is greater than the maximum of 499"
+    assert texts["/reason"] == f"'{reason[:198]}…"
+
+
+def test_another_action_is_named() -> None:
+    """The document of one action says of another which it wants."""
+    found = violations(validator("deliveries/push.json"), example("push", action="delete"))
+    assert [(v.pointer, v.detail) for v in found] == [("/action", 'must be "push", not "delete"')]
+
+
+def test_validator_asks_both_tests() -> None:
+    """A document is valid where the quick test or jsonschema says so, else not."""
+    host = validator("common/host.json")
+    assert [host.is_valid(text) for text in ("a.io", "a b", 7)] == [True, False, False]
+    event = validator("event.v1.json")
+    assert not event.surely_valid({})
+    assert not event.is_valid({})
+
+
+def test_documents_have_no_references_left() -> None:
+    """References to other documents are put in place, without the ids of these."""
+    text = json.dumps(schema("deliveries/push.json"))
+    assert [word for word in ("$ref", "$id", "$schema") if f'"{word}"' in text] == []

@@ -1,0 +1,126 @@
+import re
+
+import pytest
+
+from shared.connections import ConnectionString, Identity, Principal, read, require_https
+
+QUEUES = "https://contoso.queue.core.windows.net"
+TABLES = "https://contoso.table.core.windows.net"
+KNOWN = (
+    "AcrEventsStorage__queueServiceUri, AcrEventsStorage__accountName, "
+    "AcrEventsStorage__tableServiceUri, AcrEventsStorage__credential, AcrEventsStorage__clientId"
+)
+
+
+@pytest.mark.parametrize("name", ["AcrEventsStorage", "AzureWebJobsStorage"])
+def test_account_name_stands_for_urls(name: str) -> None:
+    """The name of the account says where its queues and its tables are."""
+    developer = Principal(managed=False, client_id=None)
+    assert read({f"{name}__accountName": "contoso"}) == Identity(name, QUEUES, TABLES, developer)
+
+
+def test_own_account_comes_first() -> None:
+    """The account of the events is taken before that of the host, however each is named."""
+    found = read({"AcrEventsStorage__accountName": "contoso", "AzureWebJobsStorage": "x"})
+    assert found == Identity(
+        "AcrEventsStorage", QUEUES, TABLES, Principal(managed=False, client_id=None)
+    )
+    found = read({"AcrEventsStorage": "x", "AzureWebJobsStorage__accountName": "contoso"})
+    assert found == ConnectionString("AcrEventsStorage", "x")
+
+
+def test_table_url_is_kept() -> None:
+    """A URL of the tables that is given is taken, wherever the queues are."""
+    tables = "https://storage.example/tables"
+    found = read(
+        {"AcrEventsStorage__queueServiceUri": QUEUES, "AcrEventsStorage__tableServiceUri": tables}
+    )
+    assert isinstance(found, Identity)
+    assert (found.queue_service_uri, found.table_service_uri) == (QUEUES, tables)
+
+
+def test_first_queue_label_becomes_table() -> None:
+    """Of a queue URL only the first `.queue.` is replaced to find the tables."""
+    found = read({"AcrEventsStorage__queueServiceUri": "https://a.queue.b.queue.c"})
+    assert isinstance(found, Identity)
+    assert found.table_service_uri == "https://a.table.b.queue.c"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {},
+            "AcrEventsStorage is not set, and neither is AzureWebJobsStorage: one of them must "
+            "hold the connection string of the storage account (locally: "
+            "UseDevelopmentStorage=true), or AcrEventsStorage__queueServiceUri its URL "
+            "(https://<account>.queue.core.windows.net)",
+        ),
+        (
+            {"AcrEventsStorage": "x", "AcrEventsStorage__accountName": "contoso"},
+            "AcrEventsStorage holds a connection string, and AcrEventsStorage__queueServiceUri or "
+            "AcrEventsStorage__accountName is set too: which of them is meant? Remove one",
+        ),
+        (
+            {"AcrEventsStorage__uri": QUEUES},
+            f"AcrEventsStorage__uri is not known; known are: {KNOWN}",
+        ),
+        (
+            {"AcrEventsStorage__clientId": "7f", "AcrEventsStorage__credential": "managedidentity"},
+            "AcrEventsStorage__clientId is set, but AcrEventsStorage__queueServiceUri is not",
+        ),
+        (
+            {"AcrEventsStorage__tableServiceUri": TABLES, "AzureWebJobsStorage": "x"},
+            "AcrEventsStorage__tableServiceUri is set, but AcrEventsStorage__queueServiceUri is "
+            "not",
+        ),
+        (
+            {"AcrEventsStorage__accountName": "Contoso"},
+            "AcrEventsStorage__accountName must be 3 to 24 lower-case letters and digits",
+        ),
+        (
+            {"AcrEventsStorage__queueServiceUri": "http://a"},
+            "AcrEventsStorage__queueServiceUri must lead to the service by https and say no more: "
+            "https://<account>.queue.core.windows.net",
+        ),
+        (
+            {"AcrEventsStorage__queueServiceUri": QUEUES, "AcrEventsStorage__tableServiceUri": "x"},
+            "AcrEventsStorage__tableServiceUri must lead to the service by https and say no more: "
+            "https://<account>.table.core.windows.net",
+        ),
+        (
+            {"AcrEventsStorage__accountName": "contoso", "AcrEventsStorage__credential": "key"},
+            "AcrEventsStorage__credential must be managedidentity, or not set (then it is the "
+            "login of the developer)",
+        ),
+    ],
+)
+def test_refusal_is_said_in_full(given: dict[str, str], message: str) -> None:
+    """What is wrong with a connection names the setting and says what to do."""
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        read(given)
+
+
+@pytest.mark.parametrize(("length", "valid"), [(2, False), (3, True), (24, True), (25, False)])
+def test_account_name_has_3_to_24(length: int, valid: bool) -> None:
+    """The length of an account's name is that of Azure's rule."""
+    given = {"AcrEventsStorage__accountName": "a" * length}
+    if valid:
+        assert isinstance(read(given), Identity)
+    else:
+        with pytest.raises(ValueError, match="must be 3 to 24"):
+            read(given)
+
+
+@pytest.mark.parametrize("uri", ["https://a", "https://a-b.c:10443/x/y_z.1-2/"])
+def test_https_url_is_returned_as_given(uri: str) -> None:
+    """A host with a port and a path is enough for a URL, and comes back unchanged."""
+    assert require_https("Setting", uri, "form") == uri
+
+
+@pytest.mark.parametrize("uri", ["https://a:123456", "https://a:", "xhttps://a", "https://a/%20"])
+def test_url_that_says_more_is_refused(uri: str) -> None:
+    """A URL of another form is refused with the form that is wanted."""
+    message = "Setting must lead to the service by https and say no more: form"
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        require_https("Setting", uri, "form")

@@ -1,0 +1,28 @@
+import pytest
+
+from shared.problems import Kind, Problem, Violation
+
+
+def test_reasons_and_statuses_stay() -> None:
+    """Reason and status of a problem are read by alerts and consumers, its title by people."""
+    assert [(kind.reason, kind.status, kind.title) for kind in Kind] == [
+        ("not-json", 400, "The body is not a JSON object"),
+        ("registry-not-allowed", 403, "The registry is not on the allow-list"),
+        ("body-too-large", 413, "The body is too large"),
+        ("event-too-large", 413, "The event does not fit a queue message"),
+        ("unknown-action", 422, "The action is not known"),
+        ("invalid-delivery", 422, "The delivery violates the schema of its action"),
+        ("unrouted", 422, "No route takes the event"),
+        ("invalid-registry", 422, "The registry parameter cannot be right"),
+        ("invalid-record", 422, "The registry's record holds no delivery"),
+        ("fault", 500, "The function failed"),
+        ("storage-unavailable", 503, "The delivery could not be stored"),
+    ]
+
+
+@pytest.mark.parametrize("given", [[], [Violation("/id", "is bad"), Violation("/x", "too")]])
+def test_problem_has_violations(given: list[Violation]) -> None:
+    """A problem without violations of its own violates the whole document."""
+    problem = Problem(Kind.NOT_JSON, "Why.", given)
+    assert (problem.kind, problem.detail, str(problem)) == (Kind.NOT_JSON, "Why.", "Why.")
+    assert problem.violations == (tuple(given) or (Violation("", "Why."),))

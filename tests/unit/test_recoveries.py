@@ -1,0 +1,227 @@
+"""What the ledger stores and says, with a table that only notes what it is asked."""
+
+import hashlib
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import pytest
+from azure.core import MatchConditions
+from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.data.tables import UpdateMode
+from azure.data.tables.aio import TableClient
+
+from shared.connections import Connection, ConnectionString, Identity, Principal
+from shared.identity import TokenUnavailable
+from shared.recoveries import TABLE, Lease, Recoveries, TableUnavailable, Taken, row
+from shared.transport import USER_AGENT, session
+from shared.webhooks import Webhook
+
+WEBHOOK = Webhook.parse(
+    "/subscriptions/0/resourceGroups/g/providers/Microsoft.ContainerRegistry/registries/Contoso"
+    "/webhooks/Events"
+)
+PARTITION = hashlib.sha256(f"webhook {WEBHOOK.id.lower()}".encode()).hexdigest()
+HOLD = timedelta(seconds=60)
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+
+
+class Table:
+    """Notes each call; its outcome is the next of `outcomes`, or an entity's metadata."""
+
+    def __init__(self, *outcomes: Any) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self._outcomes = list(outcomes)
+
+    def __getattr__(self, name: str) -> Any:
+        async def call(*arguments: Any, **options: Any) -> Any:
+            self.calls.append((name, *arguments, options))
+            outcome = self._outcomes.pop(0) if self._outcomes else {"etag": "e"}
+            if isinstance(outcome, Exception):
+                raise outcome
+            return outcome
+
+        return call
+
+
+def _lease(table: Table) -> Lease:
+    return Lease(cast("TableClient", table), f"{PARTITION}-lease", HOLD)
+
+
+@pytest.fixture
+async def recoveries() -> AsyncIterator[Recoveries]:
+    """The ledger of an account that is never reached."""
+    text = "AccountName=a;AccountKey=a2V5;TableEndpoint=https://tables.example"
+    async with session() as shared:
+        yield Recoveries(ConnectionString("AcrEventsStorage", text), shared, hold=HOLD)
+
+
+def test_rows_of_the_ledger_stay() -> None:
+    """The table and the keys of its rows are stored: another would recover everything again."""
+    assert TABLE == "acrrecovered"
+    assert row("webhook", "/a\ud800") == hashlib.sha256(b"webhook /a\\ud800").hexdigest()
+    digest = "8591087f20ee43ab351638843c060392db28fcb72eeb630134795ff4c684dea0"
+    assert row("event", "x") == digest
+
+
+async def test_recovered_event_is_a_row(recoveries: Recoveries) -> None:
+    """What was recovered is a row of its webhook's partition, with the instant in it."""
+    table = Table()
+    recoveries._table = cast("TableClient", table)
+    await recoveries.note(WEBHOOK, "row", NOW)
+    entity = {"PartitionKey": PARTITION, "RowKey": "row", "at": NOW}
+    assert table.calls == [("upsert_entity", entity, {"mode": UpdateMode.REPLACE})]
+
+
+async def test_rows_are_forgotten_by_hundreds(recoveries: Recoveries) -> None:
+    """Rows are deleted in transactions of 100, which is as many as Storage takes."""
+    table = Table()
+    recoveries._table = cast("TableClient", table)
+    rows = [str(number) for number in range(201)]
+    await recoveries.forget(WEBHOOK, rows)
+    deleted = [("delete", {"PartitionKey": PARTITION, "RowKey": name}) for name in rows]
+    assert table.calls == [
+        ("submit_transaction", part, {})
+        for part in (deleted[:100], deleted[100:200], deleted[200:])
+    ]
+
+
+async def test_lease_is_a_row_with_its_end(recoveries: Recoveries) -> None:
+    """A lease is a row of a partition of its own, which says until when it holds."""
+    table = Table()
+    recoveries._table = cast("TableClient", table)
+    lease = recoveries.lease(WEBHOOK)
+    before = datetime.now(UTC)
+    assert await lease.keep() is False
+    [(name, entity, _)] = table.calls
+    assert name == "create_entity"
+    assert entity.keys() == {"PartitionKey", "RowKey", "until"}
+    assert (entity["PartitionKey"], entity["RowKey"]) == (f"{PARTITION}-lease", "lease")
+    assert before + HOLD <= entity["until"] <= datetime.now(UTC) + HOLD
+    assert await lease.keep() is True
+    await lease.let_go()
+    await lease.let_go()
+    condition = {"etag": "e", "match_condition": MatchConditions.IfNotModified}
+    assert table.calls[1:] == [("delete_entity", f"{PARTITION}-lease", "lease", condition)]
+
+
+async def test_lease_is_renewed_after_a_third(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lease is written again, over its own row alone, when a third of its time is over."""
+
+    class Clock(datetime):
+        at = NOW
+
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
+            assert tz is UTC
+            return cls.at
+
+    monkeypatch.setattr("shared.recoveries.datetime", Clock)
+    table = Table()
+    lease = _lease(table)
+    await lease.keep()
+    Clock.at = NOW + HOLD / 3 - timedelta(microseconds=1)
+    assert await lease.keep() is True
+    assert len(table.calls) == 1
+    Clock.at = NOW + HOLD / 3
+    assert await lease.keep() is True
+    name, entity, options = table.calls[1]
+    assert (name, entity["until"]) == ("update_entity", Clock.at + HOLD)
+    assert options == {
+        "mode": UpdateMode.REPLACE,
+        "etag": "e",
+        "match_condition": MatchConditions.IfNotModified,
+    }
+
+
+async def test_missing_table_is_created() -> None:
+    """Where the table is missing it is created, also where another creates it meanwhile."""
+    for meanwhile in (None, ResourceExistsError()):
+        table = Table(ResourceNotFoundError(), meanwhile)
+        assert await _lease(table).keep() is False
+        names = [name for name, *_ in table.calls]
+        assert names == ["create_entity", "create_table", "create_entity"]
+
+
+async def test_lease_that_just_vanished_is_taken() -> None:
+    """A lease that is let go while it is looked at is left to the next run."""
+    with pytest.raises(Taken):
+        await _lease(Table(ResourceExistsError(), ResourceNotFoundError())).keep()
+
+
+async def test_lease_ends_by_itself() -> None:
+    """Letting go of a lease never fails, and is asked for once."""
+    table = Table({"etag": "e"}, HttpResponseError())
+    lease = _lease(table)
+    await lease.keep()
+    await lease.let_go()
+    await lease.let_go()
+    assert [name for name, *_ in table.calls] == ["create_entity", "delete_entity"]
+
+
+def _response_error(status: int) -> HttpResponseError:
+    error = HttpResponseError("secret")
+    error.status_code = status
+    return error
+
+
+ROLE = "an identity needs the role Storage Table Data Contributor"
+AGAIN = "the next round tries again"
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (_response_error(401), f"(401): {ROLE}"),
+        (_response_error(403), f"(403): {ROLE}"),
+        (_response_error(500), f"(500): {AGAIN}"),
+        (HttpResponseError("secret"), f"(HttpResponseError): {AGAIN}"),
+        (TimeoutError(), f"(TimeoutError): {AGAIN}"),
+        (TokenUnavailable(), f"(TokenUnavailable): {TokenUnavailable()}"),
+    ],
+)
+async def test_failing_call_says_what_to_do(error: Exception, message: str) -> None:
+    """Whatever fails is named by status or kind, with what to do, and quotes nothing."""
+    with pytest.raises(TableUnavailable) as caught:
+        await _lease(Table(error)).keep()
+    assert str(caught.value) == f"the table acrrecovered cannot be used {message}"
+    assert caught.value.__cause__ is error
+
+
+async def test_call_is_tried_twice_as_this_app(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call of the table's service is tried once more, and names the app and its version."""
+    given: dict[str, Any] = {}
+
+    class Service:
+        @staticmethod
+        def from_connection_string(value: str, **options: Any) -> "Service":
+            given.update(options, value=value)
+            return Service()
+
+        def get_table_client(self, name: str) -> None:
+            given["table"] = name
+
+    monkeypatch.setattr("shared.recoveries.TableServiceClient", Service)
+    async with session() as shared:
+        Recoveries(ConnectionString("AcrEventsStorage", "text"), shared, hold=HOLD)
+    assert given.pop("transport")
+    assert given == {
+        "value": "text", "table": "acrrecovered", "retry_total": 1, "user_agent": USER_AGENT
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("connection", "message"),
+    [
+        (
+            Identity("Name", "https://q.example", None, Principal(managed=True, client_id=None)),
+            "^Name__tableServiceUri is not set: it must be the URL of the account's tables$",
+        ),
+        (ConnectionString("Name", "QueueEndpoint=https://q.example"), "^Name leads to no tables: "),
+    ],
+)
+async def test_account_without_tables_is_named(connection: Connection, message: str) -> None:
+    """An account whose tables nobody knows is named by its setting when the app starts."""
+    async with session() as shared:
+        with pytest.raises(ValueError, match=message):
+            Recoveries(connection, shared, hold=HOLD)
