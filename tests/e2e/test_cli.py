@@ -75,9 +75,9 @@ def test_demo_fails_loudly_when_anything_differs(
     function_url: str,
     storage: StorageAccount,
 ) -> None:
-    monkeypatch.setattr(demo, "steps", lambda: steps)
+    monkeypatch.setattr(demo, "steps", lambda _: steps)
     with pytest.raises(ToolError, match=says):
-        asyncio.run(demo.run(function_url, azurite, Console(quiet=True)))
+        asyncio.run(demo.run(function_url, azurite, {}, Console(quiet=True)))
 
 
 def _start(port: int, queue_port: int, **settings: str) -> Command:

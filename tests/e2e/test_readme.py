@@ -49,7 +49,7 @@ def test_the_demo_prints_what_the_readme_shows() -> None:
 def test_the_event_shown_is_the_one_emitted() -> None:
     shown = json.loads(_block("json", '"specversion"'))
     allowed = AllowList.parse(f"{shown['acrregistry']}={shown['source']}")
-    delivery = examples.documented("push")
+    delivery = examples.payload("push")
     registry = allowed.registry(delivery["request"]["host"], None)
     assert to_cloud_event(delivery, actions()["push"], registry, shown["traceparent"]) == shown
 

@@ -11,8 +11,8 @@ import pytest
 
 from shared.core.actions import event_actions
 from shared.core.routing import Routes
-from shared.reconcile.ledger import TABLE
 from shared.reconcile.management import ACTION
+from shared.reconcile.table import TABLE
 from shared.settings import ReconcileSettings, Settings
 from shared.storage import connections
 from shared.storage.connections import Identity, Principal

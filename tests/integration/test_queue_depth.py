@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from shared.app import App
 from shared.log import QUEUE
 from shared.monitoring import queue_depth
 from tests.support.storage import StorageAccount

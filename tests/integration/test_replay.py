@@ -14,7 +14,7 @@ from shared.pipeline import Pipeline
 from shared.settings import Settings
 from shared.storage.queues import StorageQueues
 from tests.support.commands import Ended, run_tools
-from tests.support.deliveries import example, reject
+from tests.support.deliveries import delivery, example, reject
 from tests.support.storage import StorageAccount
 from tools.localhost import processes
 from tools.localhost.ports import free_port

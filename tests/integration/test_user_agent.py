@@ -1,5 +1,6 @@
 """What Azure's services are told of who asks them."""
 
+import asyncio
 import time
 from datetime import timedelta
 
@@ -8,8 +9,9 @@ import pytest
 from aiohttp import web
 
 from shared.core.webhooks import Webhook
-from shared.reconcile.ledger import Ledger, LedgerUnavailable
+from shared.reconcile.ledger import Ledger
 from shared.reconcile.management import DeliveryLogUnavailable, Management
+from shared.reconcile.table import LedgerUnavailable
 from shared.storage.connections import ConnectionString, Principal
 from shared.storage.errors import StorageUnavailable
 from shared.storage.queues import StorageQueues
@@ -54,7 +56,7 @@ async def test_queue_client_sends_version(service: Service, listen: Listen) -> N
     """A request to Azure Storage queues begins its User-Agent with the app and its version."""
     queues = StorageQueues(_account(await listen(service.handle)))
     with pytest.raises(StorageUnavailable):
-        await queues.send("acr-push", b"{}", queues._now() + 5)
+        await queues.send("acr-push", b"{}", asyncio.get_running_loop().time() + 5)
     await queues.close()
     _require_version(service, "azsdk-python-storage-queue/", requests=1)
 
@@ -64,7 +66,7 @@ async def test_table_client_sends_version(service: Service, listen: Listen) -> N
     account = _account(await listen(service.handle))
     async with aiohttp.ClientSession() as session:
         with pytest.raises(LedgerUnavailable):
-            await Ledger(account, session, hold=timedelta(seconds=60)).known(WEBHOOK)
+            await Ledger(account, session, lease_duration=timedelta(seconds=60)).entries(WEBHOOK)
     _require_version(service, "azsdk-python-data-tables/", requests=1)
 
 

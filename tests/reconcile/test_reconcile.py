@@ -205,9 +205,9 @@ async def _never(_: web.Request) -> web.Response:
 @pytest.mark.parametrize(
     ("fails", "says"),
     [
-        (_answers(403), f"403: the app's identity may not read the delivery log: give it a role with "
-                        f"the action {ACTION} on the registry"),
-        (_answers(401), "401: the app's identity may not read the record"),
+        (_answers(403), "403: the app's identity may not read the delivery log: give it a role "
+                        f"with the action {ACTION} on the registry"),
+        (_answers(401), "401: the app's identity may not read the delivery log"),
         (_answers(404), "404: there is no such webhook: correct its resource id in ACR_WEBHOOKS"),
         (_answers(429, {"Retry-After": "17"}), "429: too many requests for 17 seconds"),
         (_answers(500), "500: the next run asks again"),

@@ -1,4 +1,4 @@
-from shared.actions import Action, actions, event_actions
+from shared.core.actions import Action, actions, event_actions
 
 
 def test_ping_alone_raises_no_event() -> None:

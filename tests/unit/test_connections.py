@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from shared.connections import ConnectionString, Identity, Principal, read, require_https
+from shared.storage.connections import ConnectionString, Identity, Principal, read, require_https
 
 QUEUES = "https://contoso.queue.core.windows.net"
 TABLES = "https://contoso.table.core.windows.net"

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from shared.parsing import MAX_DEPTH, decode, parse
-from shared.problems import Kind, Problem
+from shared.core.parsing import MAX_DEPTH, decode, parse
+from shared.core.problems import Kind, Problem
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 import pytest
 
-from shared.problems import Kind, Problem, Violation
+from shared.core.problems import Kind, Problem, Violation
 
 
 def test_reasons_and_statuses_stay() -> None:

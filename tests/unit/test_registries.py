@@ -1,11 +1,12 @@
 import pytest
 
-from shared.actions import actions
-from shared.normalisation import to_event
-from shared.problems import Kind, Problem, Violation
-from shared.registries import AllowList, Registry
-from shared.validation import validator, violations
-from tests.support.deliveries import example
+from shared.core.actions import actions
+from shared.core.normalization import to_cloud_event
+from shared.core.problems import Kind, Problem, Violation
+from shared.core.registries import AllowList, Registry
+from shared.core.schemas import validator
+from shared.core.violations import violations
+from tests.support.deliveries import payload
 
 RESOURCE = (
     "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/images"
@@ -21,7 +22,7 @@ def test_without_a_list_every_registry_may_deliver() -> None:
 def test_a_resource_id_is_a_source_that_the_event_schema_allows(resource_id: str) -> None:
     allowed = AllowList.parse(f"contoso.azurecr.io={resource_id}")
     registry = allowed.registry("contoso.azurecr.io", None)
-    event = to_event(example("delete"), actions()["delete"], registry)
+    event = to_cloud_event(payload("delete"), actions()["delete"], registry)
     assert event["source"] == resource_id
     assert violations(validator("event.v1.json"), event) == []
 

@@ -2,11 +2,12 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from shared.core.actions import event_actions
+from shared.core.cloud_event import CloudEvent
 from shared.core.routing import ROUTES_FILE, VALUES, Routes, RoutesError
 from shared.core.schemas import validator
 
@@ -20,8 +21,10 @@ def _routes(*routes: dict[str, Any], settings: Mapping[str, str] | None = None) 
     return Routes.parse(json.dumps(document).encode(), settings or {})
 
 
-def _event(action: str, **target: str) -> dict[str, Any]:
-    return {"data": {"action": action, "target": target}}
+def _event(action: str, registry: str | None = None, **target: str) -> CloudEvent:
+    """The part of an event that filters look at."""
+    event = {"data": {"action": action, "target": target}}
+    return cast("CloudEvent", event | ({"acrregistry": registry} if registry else {}))
 
 
 def test_as_shipped_every_event_type_has_a_queue_of_its_own() -> None:
@@ -119,8 +122,8 @@ def test_a_route_says_which_filters_turned_an_event_away() -> None:
     [route] = _routes(
         {"queue": "one", "actions": ["push"], "repositories": ["team-a/*"], "tags": ["v*"]}
     ).routes
-    assert route.objections(_event("push", repository="team-a/web", tag="v1")) == {}
-    assert route.objections(_event("push", repository="other", tag="latest")) == {
+    assert route.mismatch_reasons(_event("push", repository="team-a/web", tag="v1")) == {}
+    assert route.mismatch_reasons(_event("push", repository="other", tag="latest")) == {
         "repositories": '"other" is none of: team-a/*',
         "tags": '"latest" is none of: v*',
     }
@@ -143,7 +146,7 @@ def test_a_byte_order_mark_is_tolerated(tmp_path: Path) -> None:
 def test_each_filter_looks_at_its_field() -> None:
     """A filter tests the field that it is named after; a field that is not there is None."""
     target = {"repository": "team-a/web", "tag": "v1", "mediaType": "application/x"}
-    event = {"acrregistry": "a.io", "data": {"action": "push", "target": target}}
+    event = _event("push", "a.io", **target)
     assert {name: value(event) for name, value in VALUES.items()} == {
         "actions": "push",
         "registries": "a.io",
@@ -181,6 +184,6 @@ def test_missing_file_has_the_system_s_reason(tmp_path: Path) -> None:
 def test_login_servers_are_matched_in_lower_case() -> None:
     """A pattern in lower case, or with a choice of characters, can match a login server."""
     route = {"queue": "one", "registries": ["contoso.azurecr.io", "[Cc]ontoso.azurecr.io"]}
-    event = _event("push") | {"acrregistry": "contoso.azurecr.io"}
+    event = _event("push", "contoso.azurecr.io")
     assert _routes(route).queues_for(event) == ["one"]
-    assert _routes(route).queues_for(event | {"acrregistry": "fabrikam.azurecr.io"}) == []
+    assert _routes(route).queues_for(_event("push", "fabrikam.azurecr.io")) == []

@@ -11,7 +11,7 @@ from shared.core.problems import Problem
 from shared.core.schemas import SCHEMAS, schema, validator
 from shared.core.validation import PayloadValidator
 from shared.core.violations import violations
-from tests.support.deliveries import example
+from tests.support.deliveries import example, payload
 
 FILES = sorted(SCHEMAS.rglob("*.json"))
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -83,7 +83,7 @@ def test_what_an_action_requires_is_enough_for_its_subject(action: str) -> None:
     document = schema(f"deliveries/{action}.json")
     required = document["properties"]["target"]["required"]
     target = {name: example(action)["target"][name] for name in required}
-    event = to_cloud_event(example(action, target=target), actions()[action], None)
+    event = to_cloud_event(payload(action, target=target), actions()[action], None)
     assert event["subject"]
 
 

@@ -3,10 +3,10 @@ from datetime import timedelta
 
 import pytest
 
-from shared.connections import ConnectionString, Identity, Principal
-from shared.ingest import Ingest
-from shared.registries import AllowList, Registry
+from shared.app import App
+from shared.core.registries import AllowList, Registry
 from shared.settings import ReconcileSettings, Settings, SettingsError
+from shared.storage.connections import ConnectionString, Identity, Principal
 
 STORAGE = {"AzureWebJobsStorage": "UseDevelopmentStorage=true"}
 SECRET = "c2VjcmV0LWtleQ"  # noqa: S105 (nobody's)
@@ -198,7 +198,7 @@ def test_a_connection_string_that_cannot_be_one_stops_the_app_without_being_show
     connection: str,
 ) -> None:
     with pytest.raises(SettingsError, match=r"^AcrEventsStorage: ") as caught:
-        Ingest.from_environment({"AcrEventsStorage": connection})
+        App.from_environment({"AcrEventsStorage": connection})
     assert SECRET not in str(caught.value)
     assert SECRET not in str(caught.value.__cause__)
 

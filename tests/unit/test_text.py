@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from shared.text import clip, shown
+from shared.core.text import clip, quoted
 
 
 @pytest.mark.parametrize(
@@ -32,4 +32,4 @@ def test_limit_can_be_another() -> None:
 )
 def test_values_are_quoted_short(value: Any, text: str) -> None:
     """A value is quoted as JSON in ASCII, cut; a container is named and not quoted."""
-    assert shown(value) == text
+    assert quoted(value) == text

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.timestamps import moment, to_utc
+from shared.core.timestamps import to_utc, utc_timestamp
 
 
 @pytest.mark.parametrize(
@@ -86,5 +86,5 @@ def test_refusal_says_what_is_wrong(text: str, why: str) -> None:
 def test_instant_is_written_with_z() -> None:
     """An instant in UTC is written with Z, and with microseconds where it has some."""
     instant = datetime(2026, 3, 2, 9, 20, 31, tzinfo=UTC)
-    assert moment(instant) == "2026-03-02T09:20:31Z"
-    assert moment(instant.replace(microsecond=5)) == "2026-03-02T09:20:31.000005Z"
+    assert utc_timestamp(instant) == "2026-03-02T09:20:31Z"
+    assert utc_timestamp(instant.replace(microsecond=5)) == "2026-03-02T09:20:31.000005Z"

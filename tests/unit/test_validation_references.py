@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared import validation
+from shared.core import schemas, validation
 
 Resolved = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]
 
@@ -21,12 +21,12 @@ def resolved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Resolv
         for name, document in (("main", {"$ref": "part.json"} | beside), ("part", part)):
             document = {"$schema": "s", "$id": ids[name]} | document
             (tmp_path / f"{name}.json").write_text(json.dumps(document))
-        validation._documents.cache_clear()
-        return validation.schema("main.json")
+        schemas._documents.cache_clear()
+        return schemas.schema("main.json")
 
-    monkeypatch.setattr(validation, "SCHEMAS", tmp_path)
+    monkeypatch.setattr(schemas, "SCHEMAS", tmp_path)
     yield schema
-    validation._documents.cache_clear()
+    schemas._documents.cache_clear()
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from shared.validation import FORMATS, Validator, validator, violations
+from shared.core.schemas import FORMATS, Validator, validator
+from shared.core.violations import violations
 
 
 def _found(schema: dict[str, Any], value: Any) -> list[tuple[str, str]]:

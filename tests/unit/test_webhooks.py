@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from shared.webhooks import Webhook, webhooks
+from shared.core.webhooks import Webhook, webhooks
 
 ID = (
     "/subscriptions/0/resourceGroups/images/providers/Microsoft.ContainerRegistry"

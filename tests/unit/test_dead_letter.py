@@ -8,23 +8,23 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.problems import Kind, Problem, Violation
-from shared.rejected import body, body_bytes, record
-from shared.validation import validator, violations
+from shared.core.dead_letter import decode_body, encode, encode_body
+from shared.core.delivery import Delivery
+from shared.core.problems import Kind, Problem, Violation
+from shared.core.schemas import validator
+from shared.core.violations import violations
 
 LIMIT = 48 * 1024
+DAY = datetime(2026, 3, 2, tzinfo=UTC)
 PROBLEM = Problem(Kind.INVALID_DELIVERY, "Two.", [Violation("/id", "is bad"), Violation("", "x")])
 RECORD = validator("rejected.v1.json")
 
 
 def _record(body: bytes, registry: str | None = None, trace: str | None = None) -> dict[str, Any]:
-    message = record(
+    message = encode(
         PROBLEM,
-        body,
-        received_at=datetime(2026, 3, 2, 9, 20, 31, 842913, UTC),
-        registry=registry,
-        traceparent=trace,
-        limit=LIMIT,
+        Delivery(body, registry, trace, datetime(2026, 3, 2, 9, 20, 31, 842913, UTC)),
+        LIMIT,
     )
     assert len(message) <= LIMIT
     document: dict[str, Any] = json.loads(message)
@@ -92,13 +92,10 @@ def test_the_schema_of_records_refuses_what_we_must_not_keep(change: dict[str, A
 
 def test_the_body_is_kept_before_violations_and_parameters() -> None:
     many = [Violation(f"/{number}", "x" * 200) for number in range(40)]
-    message = record(
+    message = encode(
         Problem(Kind.INVALID_DELIVERY, "Many.", many),
-        b"b" * 40_000,
-        received_at=datetime(2026, 3, 2, tzinfo=UTC),
-        registry="\x01" * 300,
-        traceparent="\x01" * 300,
-        limit=42_000,
+        Delivery(b"b" * 40_000, "\x01" * 300, "\x01" * 300, DAY),
+        42_000,
     )
     assert len(message) <= 42_000
     document = json.loads(message)
@@ -130,14 +127,7 @@ def test_text_fills_the_message() -> None:
     """The longest text that is kept as text leaves at most one byte of the limit."""
 
     def message(length: int) -> bytes:
-        return record(
-            PROBLEM,
-            b"a" * length,
-            received_at=datetime(2026, 3, 2, tzinfo=UTC),
-            registry=None,
-            traceparent=None,
-            limit=1000,
-        )
+        return encode(PROBLEM, Delivery(b"a" * length, None, None, DAY), 1000)
 
     messages = [message(length) for length in range(100, 1000)]
     whole = [each for each in messages if json.loads(each)["body"]["encoding"] == "utf-8"]
@@ -152,20 +142,20 @@ def test_text_fills_the_message() -> None:
 @pytest.mark.parametrize("content", [b"", b"text", "é€😀\n".encode(), b"\xff\x00"])
 def test_kept_body_is_read_back(content: bytes) -> None:
     """The bytes of a body that was kept whole are those that came."""
-    assert body_bytes(body(content, 1000)) == content
+    assert decode_body(encode_body(content, 1000)) == content
 
 
 def test_cut_body_is_read_back_to_its_cut() -> None:
     """Of a body that was cut, its beginning is read back."""
     content = bytes(range(256)) * 4
-    beginning = body_bytes(body(content, 600))
+    beginning = decode_body(encode_body(content, 600))
     assert content.startswith(beginning)
     assert len(beginning) > 300
 
 
 def test_without_room_nothing_is_kept() -> None:
     """Where there is no room at all, the length and the hash of a body are still noted."""
-    assert body(b"abc", 0) == {
+    assert encode_body(b"abc", 0) == {
         "encoding": "base64",
         "content": "",
         "length": 3,
@@ -176,27 +166,22 @@ def test_without_room_nothing_is_kept() -> None:
 
 def test_characters_beyond_ascii_are_not_escaped() -> None:
     """Text beyond ASCII takes its bytes in UTF-8, so that more of it fits."""
-    message = record(
-        PROBLEM,
-        "é😀".encode(),
-        received_at=datetime(2026, 3, 2, tzinfo=UTC),
-        registry="\x01é.io",
-        traceparent=None,
-        limit=LIMIT,
-    )
+    message = encode(PROBLEM, Delivery("é😀".encode(), "\x01é.io", None, DAY), LIMIT)
     assert '"content":"é😀"'.encode() in message
     assert '"registry":"\\u0001é.io"'.encode() in message
 
 
 def test_parameters_lose_what_takes_room() -> None:
     """Where the body would not fit, each odd character of a parameter is a question mark."""
-    message = record(
+    message = encode(
         PROBLEM,
-        b"b" * 40_000,
-        received_at=datetime(2026, 3, 2, tzinfo=UTC),
-        registry="\x01a.io:443-\x02" + "\x03" * 400,
-        traceparent="\x01" * 300,
-        limit=41_000,
+        Delivery(
+            b"b" * 40_000,
+            "\x01a.io:443-\x02" + "\x03" * 400,
+            "\x01" * 300,
+            DAY,
+        ),
+        41_000,
     )
     document = json.loads(message)
     assert document["registry"] == "?a.io:443-?" + "?" * 244

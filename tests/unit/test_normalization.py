@@ -6,24 +6,27 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from shared.actions import Action, actions, event_actions
-from shared.normalisation import to_event
-from shared.registries import Registry
-from shared.validation import schema, validator, violations
-from tests.support.deliveries import example, read_back
+from shared.core.actions import Action, actions, event_actions
+from shared.core.cloud_event import CloudEvent
+from shared.core.delivery import Payload
+from shared.core.normalization import to_cloud_event
+from shared.core.registries import Registry
+from shared.core.schemas import schema, validator
+from shared.core.violations import violations
+from tests.support.deliveries import payload, read_back
 
 REGISTRY = Registry("myregistry.azurecr.io")
 EVENT = validator("event.v1.json")
 
 
-def _event(delivery: dict[str, Any], registry: Registry | None = REGISTRY) -> dict[str, Any]:
-    event = to_event(delivery, actions()[delivery["action"]], registry)
+def _event(delivery: Payload, registry: Registry | None = REGISTRY) -> CloudEvent:
+    event = to_cloud_event(delivery, actions()[delivery["action"]], registry)
     assert violations(EVENT, event) == []
     return event
 
 
 def test_a_push_is_the_event_that_event_grid_sends() -> None:
-    delivery = example("push")
+    delivery = payload("push")
     resource_id = (
         "/subscriptions/0/resourceGroups/g/providers/Microsoft.ContainerRegistry/registries/my"
     )
@@ -61,30 +64,30 @@ def test_a_push_is_the_event_that_event_grid_sends() -> None:
 def test_type_and_subject_are_those_of_event_grid(
     action: str, changes: dict[str, Any], type_: str, subject: str
 ) -> None:
-    event = _event(example(action, **changes))
+    event = _event(payload(action, **changes))
     assert event["type"] == f"Microsoft.ContainerRegistry.{type_}"
     assert event["subject"] == subject
 
 
 @pytest.mark.parametrize("action", event_actions())
 def test_data_is_the_delivery_itself(action: str) -> None:
-    assert _event(example(action, future=[1, None]))["data"] == example(action, future=[1, None])
+    assert _event(payload(action, future=[1, None]))["data"] == payload(action, future=[1, None])
 
 
 @pytest.mark.parametrize("action", event_actions())
 def test_a_registry_that_nobody_names_is_said_to_be_unknown(action: str) -> None:
-    event = _event(example(action), None)
+    event = _event(payload(action), None)
     assert event["source"] == "https://unknown.invalid"
     assert "acrregistry" not in event
     assert "acrreference" not in event
 
 
 def test_without_a_resource_id_the_source_is_the_login_server() -> None:
-    assert _event(example("delete"))["source"] == "https://myregistry.azurecr.io"
+    assert _event(payload("delete"))["source"] == "https://myregistry.azurecr.io"
 
 
 def test_a_deletion_without_digest_has_no_reference() -> None:
-    event = _event(example("delete", target__digest=...))
+    event = _event(payload("delete", target__digest=...))
     assert "acrreference" not in event
     assert event["acrregistry"] == "myregistry.azurecr.io"
 
@@ -93,14 +96,14 @@ TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 def test_the_trace_of_the_request_goes_on() -> None:
-    event = to_event(example("push"), actions()["push"], REGISTRY, TRACE)
+    event = to_cloud_event(payload("push"), actions()["push"], REGISTRY, TRACE)
     assert event["traceparent"] == TRACE
     assert violations(EVENT, event) == []
 
 
 @pytest.mark.parametrize("trace", [None, "", "x", TRACE + "\n", TRACE.upper(), TRACE[:-1]])
 def test_a_trace_that_is_none_is_left_out(trace: str | None) -> None:
-    assert "traceparent" not in to_event(example("push"), actions()["push"], REGISTRY, trace)
+    assert "traceparent" not in to_cloud_event(payload("push"), actions()["push"], REGISTRY, trace)
 
 
 def test_a_released_schema_is_still_where_it_was_and_refuses_what_is_no_event() -> None:
@@ -119,7 +122,7 @@ def test_azure_and_cloudevents_readers_read_the_event_back(
     action: str,
     registry: Registry | None,
 ) -> None:
-    read_back(to_event(example(action), actions()[action], registry, TRACE))
+    read_back(to_cloud_event(payload(action), actions()[action], registry, TRACE))
 
 
 @pytest.mark.parametrize(
@@ -143,10 +146,10 @@ def test_azure_and_cloudevents_readers_read_the_event_back(
     ],
 )
 def test_the_event_schema_refuses_what_we_must_not_emit(change: dict[str, Any]) -> None:
-    assert violations(EVENT, _event(example("push")) | change)
+    assert violations(EVENT, _event(payload("push")) | change)
 
 
-def test_any_event_valid_example_raises_a_valid_event(any_example: dict[str, Any]) -> None:
+def test_any_event_valid_example_raises_a_valid_event(any_example: Payload) -> None:
     if actions()[any_example["action"]].type:
         assert _event(any_example)["id"] == any_example["id"]
 
@@ -154,10 +157,10 @@ def test_any_event_valid_example_raises_a_valid_event(any_example: dict[str, Any
 def test_recovered_event_says_when() -> None:
     """An event that was recovered holds the instant in UTC; another holds none."""
     at = datetime(2026, 11, 21, 12, 0, 5, tzinfo=UTC)
-    event = to_event(example("push"), actions()["push"], REGISTRY, recovered_at=at)
+    event = to_cloud_event(payload("push"), actions()["push"], REGISTRY, recovered_at=at)
     assert event["acrrecovered"] == "2026-11-21T12:00:05Z"
     assert violations(EVENT, event) == []
-    assert "acrrecovered" not in _event(example("push"))
+    assert "acrrecovered" not in _event(payload("push"))
 
 
 def test_subject_without_fields_is_an_error() -> None:
@@ -165,4 +168,4 @@ def test_subject_without_fields_is_an_error() -> None:
     action = Action("push", "t", ("{nothing}",))
     message = "^the schema of push requires the fields of no subject template$"
     with pytest.raises(AssertionError, match=message):
-        to_event(example("push"), action, REGISTRY)
+        to_cloud_event(payload("push"), action, REGISTRY)

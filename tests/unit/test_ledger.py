@@ -11,18 +11,20 @@ from azure.core.exceptions import HttpResponseError, ResourceExistsError, Resour
 from azure.data.tables import UpdateMode
 from azure.data.tables.aio import TableClient
 
-from shared.connections import Connection, ConnectionString, Identity, Principal
-from shared.identity import TokenUnavailable
-from shared.recoveries import TABLE, Lease, Recoveries, TableUnavailable, Taken, row
-from shared.transport import USER_AGENT, session
-from shared.webhooks import Webhook
+from shared.core.webhooks import Webhook
+from shared.reconcile.lease import Lease, LeaseHeldError
+from shared.reconcile.ledger import Ledger, row_key
+from shared.reconcile.table import TABLE, LedgerUnavailable
+from shared.storage.connections import Connection, ConnectionString, Identity, Principal
+from shared.storage.credentials import TokenUnavailable
+from shared.storage.transport import USER_AGENT, session
 
 WEBHOOK = Webhook.parse(
     "/subscriptions/0/resourceGroups/g/providers/Microsoft.ContainerRegistry/registries/Contoso"
     "/webhooks/Events"
 )
 PARTITION = hashlib.sha256(f"webhook {WEBHOOK.id.lower()}".encode()).hexdigest()
-HOLD = timedelta(seconds=60)
+DURATION = timedelta(seconds=60)
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
 
@@ -45,40 +47,40 @@ class Table:
 
 
 def _lease(table: Table) -> Lease:
-    return Lease(cast("TableClient", table), f"{PARTITION}-lease", HOLD)
+    return Lease(cast("TableClient", table), f"{PARTITION}-lease", DURATION)
 
 
 @pytest.fixture
-async def recoveries() -> AsyncIterator[Recoveries]:
+async def ledger() -> AsyncIterator[Ledger]:
     """The ledger of an account that is never reached."""
     text = "AccountName=a;AccountKey=a2V5;TableEndpoint=https://tables.example"
     async with session() as shared:
-        yield Recoveries(ConnectionString("AcrEventsStorage", text), shared, hold=HOLD)
+        yield Ledger(ConnectionString("AcrEventsStorage", text), shared, lease_duration=DURATION)
 
 
 def test_rows_of_the_ledger_stay() -> None:
     """The table and the keys of its rows are stored: another would recover everything again."""
     assert TABLE == "acrrecovered"
-    assert row("webhook", "/a\ud800") == hashlib.sha256(b"webhook /a\\ud800").hexdigest()
+    assert row_key("webhook", "/a\ud800") == hashlib.sha256(b"webhook /a\\ud800").hexdigest()
     digest = "8591087f20ee43ab351638843c060392db28fcb72eeb630134795ff4c684dea0"
-    assert row("event", "x") == digest
+    assert row_key("event", "x") == digest
 
 
-async def test_recovered_event_is_a_row(recoveries: Recoveries) -> None:
+async def test_recovered_event_is_a_row(ledger: Ledger) -> None:
     """What was recovered is a row of its webhook's partition, with the instant in it."""
     table = Table()
-    recoveries._table = cast("TableClient", table)
-    await recoveries.note(WEBHOOK, "row", NOW)
+    ledger._table = cast("TableClient", table)
+    await ledger.add(WEBHOOK, "row", NOW)
     entity = {"PartitionKey": PARTITION, "RowKey": "row", "at": NOW}
     assert table.calls == [("upsert_entity", entity, {"mode": UpdateMode.REPLACE})]
 
 
-async def test_rows_are_forgotten_by_hundreds(recoveries: Recoveries) -> None:
+async def test_rows_are_forgotten_by_hundreds(ledger: Ledger) -> None:
     """Rows are deleted in transactions of 100, which is as many as Storage takes."""
     table = Table()
-    recoveries._table = cast("TableClient", table)
+    ledger._table = cast("TableClient", table)
     rows = [str(number) for number in range(201)]
-    await recoveries.forget(WEBHOOK, rows)
+    await ledger.remove(WEBHOOK, rows)
     deleted = [("delete", {"PartitionKey": PARTITION, "RowKey": name}) for name in rows]
     assert table.calls == [
         ("submit_transaction", part, {})
@@ -86,21 +88,21 @@ async def test_rows_are_forgotten_by_hundreds(recoveries: Recoveries) -> None:
     ]
 
 
-async def test_lease_is_a_row_with_its_end(recoveries: Recoveries) -> None:
+async def test_lease_is_a_row_with_its_end(ledger: Ledger) -> None:
     """A lease is a row of a partition of its own, which says until when it holds."""
     table = Table()
-    recoveries._table = cast("TableClient", table)
-    lease = recoveries.lease(WEBHOOK)
+    ledger._table = cast("TableClient", table)
+    lease = ledger.lease(WEBHOOK)
     before = datetime.now(UTC)
-    assert await lease.keep() is False
+    assert await lease.acquire_or_renew() is False
     [(name, entity, _)] = table.calls
     assert name == "create_entity"
     assert entity.keys() == {"PartitionKey", "RowKey", "until"}
     assert (entity["PartitionKey"], entity["RowKey"]) == (f"{PARTITION}-lease", "lease")
-    assert before + HOLD <= entity["until"] <= datetime.now(UTC) + HOLD
-    assert await lease.keep() is True
-    await lease.let_go()
-    await lease.let_go()
+    assert before + DURATION <= entity["until"] <= datetime.now(UTC) + DURATION
+    assert await lease.acquire_or_renew() is True
+    await lease.release()
+    await lease.release()
     condition = {"etag": "e", "match_condition": MatchConditions.IfNotModified}
     assert table.calls[1:] == [("delete_entity", f"{PARTITION}-lease", "lease", condition)]
 
@@ -116,17 +118,17 @@ async def test_lease_is_renewed_after_a_third(monkeypatch: pytest.MonkeyPatch) -
             assert tz is UTC
             return cls.at
 
-    monkeypatch.setattr("shared.recoveries.datetime", Clock)
+    monkeypatch.setattr("shared.reconcile.ledger.datetime", Clock)
     table = Table()
     lease = _lease(table)
-    await lease.keep()
-    Clock.at = NOW + HOLD / 3 - timedelta(microseconds=1)
-    assert await lease.keep() is True
+    await lease.acquire_or_renew()
+    Clock.at = NOW + DURATION / 3 - timedelta(microseconds=1)
+    assert await lease.acquire_or_renew() is True
     assert len(table.calls) == 1
-    Clock.at = NOW + HOLD / 3
-    assert await lease.keep() is True
+    Clock.at = NOW + DURATION / 3
+    assert await lease.acquire_or_renew() is True
     name, entity, options = table.calls[1]
-    assert (name, entity["until"]) == ("update_entity", Clock.at + HOLD)
+    assert (name, entity["until"]) == ("update_entity", Clock.at + DURATION)
     assert options == {
         "mode": UpdateMode.REPLACE,
         "etag": "e",
@@ -138,24 +140,24 @@ async def test_missing_table_is_created() -> None:
     """Where the table is missing it is created, also where another creates it meanwhile."""
     for meanwhile in (None, ResourceExistsError()):
         table = Table(ResourceNotFoundError(), meanwhile)
-        assert await _lease(table).keep() is False
+        assert await _lease(table).acquire_or_renew() is False
         names = [name for name, *_ in table.calls]
         assert names == ["create_entity", "create_table", "create_entity"]
 
 
 async def test_lease_that_just_vanished_is_taken() -> None:
     """A lease that is let go while it is looked at is left to the next run."""
-    with pytest.raises(Taken):
-        await _lease(Table(ResourceExistsError(), ResourceNotFoundError())).keep()
+    with pytest.raises(LeaseHeldError):
+        await _lease(Table(ResourceExistsError(), ResourceNotFoundError())).acquire_or_renew()
 
 
 async def test_lease_ends_by_itself() -> None:
     """Letting go of a lease never fails, and is asked for once."""
     table = Table({"etag": "e"}, HttpResponseError())
     lease = _lease(table)
-    await lease.keep()
-    await lease.let_go()
-    await lease.let_go()
+    await lease.acquire_or_renew()
+    await lease.release()
+    await lease.release()
     assert [name for name, *_ in table.calls] == ["create_entity", "delete_entity"]
 
 
@@ -166,7 +168,7 @@ def _response_error(status: int) -> HttpResponseError:
 
 
 ROLE = "an identity needs the role Storage Table Data Contributor"
-AGAIN = "the next round tries again"
+AGAIN = "the next run tries again"
 
 
 @pytest.mark.parametrize(
@@ -182,8 +184,8 @@ AGAIN = "the next round tries again"
 )
 async def test_failing_call_says_what_to_do(error: Exception, message: str) -> None:
     """Whatever fails is named by status or kind, with what to do, and quotes nothing."""
-    with pytest.raises(TableUnavailable) as caught:
-        await _lease(Table(error)).keep()
+    with pytest.raises(LedgerUnavailable) as caught:
+        await _lease(Table(error)).acquire_or_renew()
     assert str(caught.value) == f"the table acrrecovered cannot be used {message}"
     assert caught.value.__cause__ is error
 
@@ -201,9 +203,9 @@ async def test_call_is_tried_twice_as_this_app(monkeypatch: pytest.MonkeyPatch) 
         def get_table_client(self, name: str) -> None:
             given["table"] = name
 
-    monkeypatch.setattr("shared.recoveries.TableServiceClient", Service)
+    monkeypatch.setattr("shared.reconcile.table.TableServiceClient", Service)
     async with session() as shared:
-        Recoveries(ConnectionString("AcrEventsStorage", "text"), shared, hold=HOLD)
+        Ledger(ConnectionString("AcrEventsStorage", "text"), shared, lease_duration=DURATION)
     assert given.pop("transport")
     assert given == {
         "value": "text", "table": "acrrecovered", "retry_total": 1, "user_agent": USER_AGENT
@@ -224,4 +226,4 @@ async def test_account_without_tables_is_named(connection: Connection, message: 
     """An account whose tables nobody knows is named by its setting when the app starts."""
     async with session() as shared:
         with pytest.raises(ValueError, match=message):
-            Recoveries(connection, shared, hold=HOLD)
+            Ledger(connection, shared, lease_duration=DURATION)

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.answers import refused
-from shared.problems import Kind, Problem
-from shared.records import Entry, Verdict, Window, read
-from shared.webhooks import Webhook, webhooks
+from shared.core.problems import Kind, Problem
+from shared.core.responses import problem_details
+from shared.core.webhooks import Webhook, webhooks
+from shared.reconcile.delivery_log import Entry, Verdict, Window, read
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 WINDOW = Window(NOW - timedelta(days=30), NOW)
@@ -31,7 +31,7 @@ def _entry(delivery: object = None, **response: object) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", [kind for kind in Kind if kind.status < 500])
 def test_what_the_app_itself_refused_is_known_by_its_words(kind: Kind) -> None:
-    answer = refused(Problem(kind, "because")).body.decode()
+    answer = problem_details(Problem(kind, "because")).body.decode()
     for content in (answer, answer[:90]):
         entry = read(_entry(statusCode=str(kind.status), content=content), WINDOW)
         assert entry.verdict is Verdict.REFUSED
@@ -39,7 +39,7 @@ def test_what_the_app_itself_refused_is_known_by_its_words(kind: Kind) -> None:
 
 @pytest.mark.parametrize("kind", [Kind.FAULT, Kind.STORAGE_UNAVAILABLE])
 def test_what_the_app_could_not_store_is_missed(kind: Kind) -> None:
-    answer = refused(Problem(kind, "because")).body.decode()
+    answer = problem_details(Problem(kind, "because")).body.decode()
     entry = read(_entry(statusCode=str(kind.status), content=answer), WINDOW)
     assert entry.verdict is Verdict.MISSED
 
@@ -99,7 +99,7 @@ def test_webhooks_are_named_by_their_resource_ids_each_once() -> None:
 @pytest.mark.parametrize(
     "text", ["x", ID[1:], f"{ID}/x", f"{ID}?x", ID.replace("/webhooks/events", ""), f"{ID}\n/"]
 )
-def test_what_is_no_resource_id_of_a_webhook_is_refused(text: str) -> None:
+def test_what_is_no_resource_id_of_a_webhook_is_problem_details(text: str) -> None:
     with pytest.raises(ValueError, match=r"entry 2: .* is not the resource id of a webhook"):
         webhooks(f"{ID},{text}")
 
