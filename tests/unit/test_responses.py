@@ -143,9 +143,9 @@ def _accepted_body(subject: str, queues: list[str]) -> bytes:
 
 def test_response_of_4096_bytes_is_whole() -> None:
     """Nothing is cut from a response of 4096 bytes; from one more byte on the text is."""
-    room = 4096 - len(_accepted("", ["q"]))
-    assert json.loads(_accepted("s" * room, ["q"]))["subject"] == "s" * room
-    cut = json.loads(_accepted("s" * (room + 1), ["q"]))
+    room = 4096 - len(_accepted_body("", ["q"]))
+    assert json.loads(_accepted_body("s" * room, ["q"]))["subject"] == "s" * room
+    cut = json.loads(_accepted_body("s" * (room + 1), ["q"]))
     assert cut["subject"] == "s" * 399 + "…"
     assert cut["queues"] == ["q"]
     assert "queuesLeftOut" not in cut
@@ -157,7 +157,7 @@ def test_long_list_keeps_texts_of_400(width: int) -> None:
     queues = [f"{number:0{width}}" for number in range(100)]
     for length in range(400 - len(f', "{queues[0]}"'), 401):
         event = dict.fromkeys(("id", "type", "source"), "s" * 400) | {"subject": "s" * length}
-        body = _accepted(event, queues).body
+        body = _accepted_body(event, queues).body
         document = json.loads(body)
         kept = len(document["queues"])
         assert document == {**event, "queues": queues[:kept], "queuesLeftOut": 100 - kept}
@@ -173,7 +173,7 @@ def test_texts_that_grow_are_cut_shorter() -> None:
 
 def test_text_beyond_ascii_is_itself() -> None:
     """What is not ASCII takes its bytes in UTF-8, and no escapes."""
-    assert '"subject": "é😀"'.encode() in _accepted("é😀", [])
+    assert '"subject": "é😀"'.encode() in _accepted_body("é😀", [])
 
 
 @pytest.mark.parametrize(("more", "whole"), [(0, True), (1, False)])
@@ -181,6 +181,6 @@ def test_texts_may_take_half(more: int, whole: bool) -> None:
     """Texts of at most 2,048 bytes stay beside a list that is cut; longer ones are cut to 80."""
     event = {"id": "", "type": "t", "source": "é" * 400, "subject": "é" * 400}
     event["id"] = "i" * (2048 + more - len(json.dumps(event, ensure_ascii=False).encode()))
-    document = json.loads(_accepted(event, ["q" * 63] * 100).body)
+    document = json.loads(_accepted_body(event, ["q" * 63] * 100).body)
     assert (document["subject"] == event["subject"]) is whole
     assert len(document["subject"]) in (80, 400)
