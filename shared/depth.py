@@ -23,7 +23,7 @@ async def _report(ingest: Ingest, queue: str, deadline: float) -> None:
     try:
         depth = await ingest.queues.depth(queue, deadline)
     except StorageUnavailable as error:
-        log.queue(logging.ERROR, {**fields, "trouble": str(error)})
+        log.queue(logging.ERROR, {**fields, "error": str(error)})
         return
     age = (datetime.now(UTC) - depth.oldest).total_seconds() if depth.oldest else 0
     # The clocks of storage and of this machine differ a little.

@@ -208,7 +208,7 @@ class _Round:
         finally:
             await self._lease.let_go()
         counts = {name: count for name, count in report.entries.items() if count}
-        fields = {"webhook": self._webhook.label, **counts, "trouble": report.trouble}
+        fields = {"webhook": self._webhook.label, **counts, "error": report.trouble}
         log.reconciled(logging.INFO if report.is_done else logging.ERROR, fields)
 
     def _require_time(self) -> None:

@@ -96,7 +96,7 @@ async def logged(caplog: pytest.LogCaptureFixture) -> dict[str, set[str]]:
             body, host = json.dumps(delivery).encode(), delivery.get("request", {}).get("host")
             await app.receive(Delivery(body, host, "00-0-0-00", now, "1"))
         await depth.report(app)
-        log.reconciled(logging.INFO, {"webhook": "w", RECOVERED: 1, "trouble": "t"})
+        log.reconciled(logging.INFO, {"webhook": "w", RECOVERED: 1, "error": "t"})
     members: dict[str, set[str]] = defaultdict(set)
     for record in caplog.records:
         marker, _, document = record.getMessage().partition(" ")

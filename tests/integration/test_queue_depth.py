@@ -88,8 +88,8 @@ async def test_storage_that_cannot_be_asked_is_told_for_each_queue(
     lines = await _report(processes.connection_string(free_port()), caplog)
     assert len(lines) == 6
     for queue, line in lines.items():
-        trouble = f"{queue}: Storage cannot be reached"
-        assert line == {"queue": queue, "rejected": queue == "acr-rejected", "trouble": trouble}
+        error = f"{queue}: Storage cannot be reached"
+        assert line == {"queue": queue, "rejected": queue == "acr-rejected", "error": error}
 
 
 def test_the_timer_reports_under_the_runtime(azurite: str) -> None:
