@@ -8,7 +8,7 @@ import pytest
 
 from shared import connections
 from shared.actions import actions
-from shared.log import DELIVERY, LOST, QUEUE, RECONCILED
+from shared.log import DELIVERY, LOST, QUEUE, RECONCILED, START
 from shared.normalisation import to_event
 from shared.problems import Kind
 from shared.registries import AllowList
@@ -119,7 +119,7 @@ def test_queries_use_the_log_markers() -> None:
 def test_reference_lists_every_marker() -> None:
     """docs/reference.md has a row for each marker of the log."""
     rows = re.findall(r"^\| `(acr_\w+)` \|", read("docs/reference.md"), re.MULTILINE)
-    assert set(rows) == {DELIVERY, LOST, RECONCILED, QUEUE}
+    assert set(rows) == {DELIVERY, LOST, RECONCILED, START, QUEUE}
 
 
 def test_settings_table_is_complete() -> None:
