@@ -194,8 +194,8 @@ def test_azd_is_kept_from_deleting_the_registrys_resource_group() -> None:
     hook = _read(ROOT / "azure.yaml")["hooks"]["predown"]["posix"]["run"]
     result = subprocess.run(["/bin/sh", "-c", hook], capture_output=True, text=True, check=False)
     assert result.returncode == 1
-    assert "docs/operations.md, Remove it" in result.stderr
-    assert "\n## Remove it\n" in (ROOT / "docs" / "operations.md").read_text()
+    assert "docs/deploy.md, Remove it" in result.stderr
+    assert "\n## Remove it\n" in (ROOT / "docs" / "deploy.md").read_text()
 
 
 def test_editors_are_told_what_the_functions_extension_would_write() -> None:

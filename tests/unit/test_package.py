@@ -110,9 +110,9 @@ def test_the_sample_settings_hold_no_secret_and_only_known_names() -> None:
     sample = json.loads((ROOT / "local.settings.sample.json").read_bytes())
     assert sample["IsEncrypted"] is False
     assert sample["Values"]["FUNCTIONS_WORKER_RUNTIME"] == "python"
-    readme = (ROOT / "README.md").read_text()
+    table = (ROOT / "docs" / "configuration.md").read_text()
     for name, value in sample["Values"].items():
-        assert f"`{name}`" in readme
+        assert f"| `{name}` |" in table
         assert "AccountKey" not in value
 
 

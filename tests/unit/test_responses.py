@@ -157,7 +157,7 @@ def test_long_list_keeps_texts_of_400(width: int) -> None:
     queues = [f"{number:0{width}}" for number in range(100)]
     for length in range(400 - len(f', "{queues[0]}"'), 401):
         event = dict.fromkeys(("id", "type", "source"), "s" * 400) | {"subject": "s" * length}
-        body = _accepted_body(event, queues).body
+        body = _accepted(event, queues).body
         document = json.loads(body)
         kept = len(document["queues"])
         assert document == {**event, "queues": queues[:kept], "queuesLeftOut": 100 - kept}

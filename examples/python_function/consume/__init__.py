@@ -20,5 +20,5 @@ def main(message: func.QueueMessage) -> None:
             return
         reference = (event.extensions or {}).get("acrreference", event.subject)
         logging.info("%s: %s", event.type, reference)  # your work
-        # Only now: whoever is stopped in the middle gets the event again.
+        # After the work: a process that stops before this line gets the event again.
         seen.upsert_entity({"PartitionKey": key, "RowKey": ""})
