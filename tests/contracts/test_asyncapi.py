@@ -1,0 +1,78 @@
+"""docs/asyncapi.yaml: valid, and complete."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from tools import processes
+
+ROOT = processes.ROOT
+FILE = ROOT / "docs" / "asyncapi.yaml"
+ASYNCAPI = YAML(typ="safe").load(FILE)
+MESSAGES = ASYNCAPI["components"]["messages"]
+ACTIONS = json.loads((ROOT / "shared" / "actions.json").read_bytes())
+ROUTES = json.loads((ROOT / "routes.json").read_bytes())
+REJECTED = ROUTES["rejectedQueue"]
+
+
+def _faults(file: Path) -> list[str]:
+    """What AsyncAPI's own parser finds wrong with a document, references followed."""
+    script = Path(__file__).with_name("asyncapi.cjs")
+    result = subprocess.run(
+        [shutil.which("node") or "node", script, file], capture_output=True, text=True, check=True
+    )
+    faults: list[str] = json.loads(result.stdout)
+    return faults
+
+
+def _messages(queue: str) -> list[Any]:
+    """The messages of a queue, by the references of its channel."""
+    names = [each["$ref"] for each in ASYNCAPI["channels"][queue]["messages"].values()]
+    return [MESSAGES[name.removeprefix("#/components/messages/")] for name in names]
+
+
+def test_asyncapi_document_is_valid() -> None:
+    """The document is valid AsyncAPI, and its references resolve."""
+    assert _faults(FILE) == []
+
+
+def test_asyncapi_parser_finds_faults(tmp_path: Path) -> None:
+    """The parser reports a reference that leads nowhere."""
+    copy = tmp_path / FILE.name
+    copy.write_text(FILE.read_text())
+    assert any("event.v1.json" in fault for fault in _faults(copy))
+
+
+def test_asyncapi_has_every_queue() -> None:
+    """The channels are the queues of routes.json, and the app sends to each."""
+    queues = {route["queue"] for route in ROUTES["routes"]} | {REJECTED}
+    channels = ASYNCAPI["channels"]
+    assert {name: channel["address"] for name, channel in channels.items()} == {
+        queue: queue for queue in queues
+    }
+    operations = ASYNCAPI["operations"].values()
+    assert {operation["action"] for operation in operations} == {"send"}
+    sent_to = sorted(operation["channel"]["$ref"] for operation in operations)
+    assert sent_to == sorted(f"#/channels/{queue}" for queue in queues)
+
+
+def test_asyncapi_messages_follow_routes() -> None:
+    """A queue has the events of the actions of its routes; each action is on a queue."""
+    routed = [action for route in ROUTES["routes"] for action in route["actions"]]
+    assert sorted(routed) == sorted(name for name, action in ACTIONS.items() if action["type"])
+    for route in ROUTES["routes"]:
+        assert [message["payload"] for message in _messages(route["queue"])] == [
+            {
+                "allOf": [
+                    {"$ref": "../shared/schemas/event.v1.json"},
+                    {"properties": {"type": {"const": ACTIONS[action]["type"]}}},
+                ]
+            }
+            for action in route["actions"]
+        ]
+    [rejected] = _messages(REJECTED)
+    assert rejected["payload"] == {"$ref": "../shared/schemas/rejected.v1.json"}
