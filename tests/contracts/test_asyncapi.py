@@ -8,7 +8,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from tools import processes
+from tools.localhost import processes
 
 ROOT = processes.ROOT
 FILE = ROOT / "docs" / "asyncapi.yaml"

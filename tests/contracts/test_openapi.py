@@ -11,9 +11,9 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 from ruamel.yaml import YAML
 
-from shared.answers import PROBLEM_TYPE, refused
-from shared.problems import Kind, Problem
-from tools import processes
+from shared.core.responses import PROBLEM_TYPE, problem_details
+from shared.core.problems import Kind, Problem
+from tools.localhost import processes
 
 ROOT = processes.ROOT
 FILE = ROOT / "docs" / "openapi.yaml"
@@ -82,7 +82,7 @@ def test_openapi_has_every_problem() -> None:
 @pytest.mark.parametrize("kind", OVER_HTTP, ids=lambda kind: kind.reason)
 def test_every_problem_fits_openapi(kind: Kind) -> None:
     """Content type, headers and body of a problem are those of the document."""
-    response = refused(Problem(kind, "The body is wrong."))
+    response = problem_details(Problem(kind, "The body is wrong."))
     documented = DELIVERY["responses"][str(response.status)]
     assert list(documented["content"]) == [response.content_type]
     assert documented.get("headers", {}).keys() == response.headers.keys()

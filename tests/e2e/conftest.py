@@ -7,17 +7,15 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.support.apps import Routes, Serve, copy_app, write_routes
-from tools.localhost import processes
-from tools.localhost.ports import free_port
+from tests.support.apps import Routes, Serve, copy_app, served, write_routes
 
 
 @pytest.fixture(scope="session")
 def function_url(azurite: str) -> Iterator[str]:
     """The URL of the function, served with the settings of a fresh installation."""
     settings = {"AcrEventsStorage": azurite, "ACR_REGISTRIES": ""}
-    with processes.app(free_port(), settings) as child:
-        yield child.address
+    with served(settings) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +39,6 @@ def serve(app: Path, azurite: str) -> Iterator[Serve]:
         def start(routes: Routes, **settings: str) -> str:
             write_routes(app, routes)
             environment = {"AcrEventsStorage": azurite, "ACR_REGISTRIES": "", **settings}
-            served = processes.app(free_port(), environment, folder=app)
-            return stack.enter_context(served).address
+            return stack.enter_context(served(environment, folder=app))
 
         yield start

@@ -9,6 +9,7 @@ import pytest
 from shared.core.actions import actions
 from shared.core.schemas import validator
 from shared.core.violations import violations
+from tests.support.apps import served
 from tests.support.deliveries import example, read_back
 from tests.support.storage import StorageAccount
 from tools.localhost import processes
@@ -200,12 +201,12 @@ async def test_a_registry_that_is_not_allowed_is_403_and_kept(
     http: aiohttp.ClientSession, azurite: str, storage: StorageAccount
 ) -> None:
     settings = {"AcrEventsStorage": azurite, "ACR_REGISTRIES": "contoso.azurecr.io"}
-    with processes.app(free_port(), settings) as child:
-        reply = await _post(http, child.address, example("push"))
+    with served(settings) as url:
+        reply = await _post(http, url, example("push"))
         assert (reply.status, reply.type) == (403, PROBLEM)
         assert (await _rejected(storage))["reason"] == "registry-not-allowed"
         # A chart event, which does not say, can only come from there.
-        reply = await _post(http, child.address, example("chart_push"))
+        reply = await _post(http, url, example("chart_push"))
         assert reply.document["source"] == "https://contoso.azurecr.io"
 
 
@@ -214,9 +215,9 @@ async def test_storage_that_is_not_there_is_503_with_retry_after(
 ) -> None:
     nobody = processes.connection_string(free_port())
     settings = {"AcrEventsStorage": nobody, "ACR_REGISTRIES": "", "ACR_BUDGET_SECONDS": "1"}
-    with processes.app(free_port(), settings) as child:
+    with served(settings) as url:
         for body in (example("push"), example("push", action="pull")):
-            reply = await _post(http, child.address, body)
+            reply = await _post(http, url, body)
             assert (reply.status, reply.type) == (503, PROBLEM)
             assert int(reply.headers["Retry-After"]) > 0
-        assert (await _post(http, child.address, example("ping"))).status == 200
+        assert (await _post(http, url, example("ping"))).status == 200

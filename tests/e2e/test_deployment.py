@@ -63,10 +63,18 @@ def test_the_package_alone_with_its_requirements_answers_under_the_real_runtime(
         *FUNCTIONS, "host.json", "requirements.txt", "routes.json", "shared",
     }  # fmt: skip
 
-    _run(sys.executable, "-m", "venv", tmp_path / "venv", cwd=tmp_path)
+    _run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv", cwd=tmp_path)
     python = tmp_path / "venv" / "bin" / "python"
-    pip = (python, "-m", "pip", "--disable-pip-version-check")
-    _run(*pip, "install", "--require-hashes", "-r", app / "requirements.txt", cwd=tmp_path)
+    pip = (sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check")
+    _run(
+        *pip,
+        "install",
+        "--no-compile",
+        "--require-hashes",
+        "-r",
+        app / "requirements.txt",
+        cwd=tmp_path,
+    )
     packages = json.loads(_run(*pip, "list", "--format=json", cwd=tmp_path))
     installed = {each["name"].replace("_", "-").lower(): each["version"] for each in packages}
     locked_set = dict(re.findall(r"^([\w-]+)(?:\[\w+\])?==(\S+)", LOCK.read_text(), re.M))

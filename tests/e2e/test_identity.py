@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from shared.core.actions import event_actions
-from tests.support.apps import ServeAsIdentity
+from tests.support.apps import ServeAsIdentity, served
 from tests.support.certificates import certificates
 from tests.support.cloud import CLIENT_ID, HEADER, SENDER, Cloud
 from tests.support.commands import run_tools_async
@@ -64,9 +64,13 @@ async def serve_as_identity(cloud: Cloud, app: Path) -> AsyncIterator[ServeAsIde
         async def start(queue: str, **settings: str) -> str:
             routes = {"routes": [{"queue": queue}], "rejectedQueue": f"{queue}-rejected"}
             (app / "routes.json").write_text(json.dumps(routes))
-            served = processes.app(free_port(), {**cloud.settings, **settings}, folder=app)
-            # The app's requests are served by this loop.
-            return (await asyncio.to_thread(stack.enter_context, served)).address
+            own = {**cloud.settings, **settings}
+            # This loop serves the app's requests.
+            if own["SSL_CERT_FILE"]:
+                return await asyncio.to_thread(stack.enter_context, served(own, folder=app))
+            # Commands that start fast trust the tests' own certificates.
+            child = processes.app(free_port(), own, folder=app)
+            return (await asyncio.to_thread(stack.enter_context, child)).address
 
         yield start
 

@@ -4,7 +4,7 @@ import re
 import subprocess
 import sys
 
-from tools import processes
+from tools.localhost import processes
 
 
 def test_responses_conform_to_openapi(function_url: str) -> None:

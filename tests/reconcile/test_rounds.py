@@ -7,10 +7,13 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import web
 
+from tests.support.apps import served
 from tests.support.commands import Command
 from tests.support.deliveries import recent
 from tests.support.registry import EVENTS, PutInFront, Reconcile, Registry
@@ -37,14 +40,13 @@ async def _events(storage: StorageAccount) -> list[dict[str, Any]]:
 async def test_what_came_while_the_app_was_down_lies_on_its_queue_once_after_the_next_round(
     registry: Registry, storage: StorageAccount
 ) -> None:
-    port = free_port()
     actions = ("push", "delete", "chart_push", "chart_delete", "quarantine")
     arrive, miss, refused = (
         [recent(action) for action in actions * 2],
         [recent(action) for action in actions * 4],
         {**recent(), "action": "pull"},
     )
-    with await asyncio.to_thread(_Served, port, registry.settings) as url:
+    async with _served(registry) as url:
         for delivery in (*arrive, refused):
             await registry.deliver(url, delivery, EVENTS)
     for delivery in miss:
@@ -53,7 +55,7 @@ async def test_what_came_while_the_app_was_down_lies_on_its_queue_once_after_the
     assert sum("eventResponseMessage" not in entry for entry in recorded) == len(miss)
 
     found: list[dict[str, Any]] = []
-    with await asyncio.to_thread(_Served, port, registry.settings, "--timers-at-once"):
+    async with _served(registry, "--timers-at-once"):
         for _ in range(600):
             found += await _events(storage)
             if len(found) >= len(arrive) + len(miss):
@@ -61,7 +63,7 @@ async def test_what_came_while_the_app_was_down_lies_on_its_queue_once_after_the
             await asyncio.sleep(0.1)
         await asyncio.sleep(1)
     # The one after a restart finds nothing to do.
-    with await asyncio.to_thread(_Served, port, registry.settings, "--timers-at-once"):
+    async with _served(registry, "--timers-at-once"):
         await asyncio.sleep(3)
     found += await _events(storage)
     assert registry[EVENTS].asked >= 2
@@ -72,18 +74,15 @@ async def test_what_came_while_the_app_was_down_lies_on_its_queue_once_after_the
     assert len(await storage.documents("acr-rejected")) == 1
 
 
-class _Served:
-    """The app while it is served, started already; to be made on a thread of its own."""
-
-    def __init__(self, port: int, settings: dict[str, str], *options: str) -> None:
-        self._app = processes.app(port, settings, *options)
-        self._url = self._app.__enter__().address
-
-    def __enter__(self) -> str:
-        return self._url
-
-    def __exit__(self, *_: object) -> None:
-        self._app.__exit__(None, None, None)
+@asynccontextmanager
+async def _served(registry: Registry, *options: str, **settings: str) -> AsyncIterator[str]:
+    """The app while it is served. This event loop serves what it asks for."""
+    app = served({**registry.settings, **settings}, *options)
+    url = await asyncio.to_thread(app.__enter__)
+    try:
+        yield url
+    finally:
+        await asyncio.to_thread(app.__exit__, None, None, None)
 
 
 async def test_a_round_killed_at_many_points_loses_nothing(
@@ -170,9 +169,8 @@ async def test_a_fault_that_is_recorded_as_503_is_recovered_when_storage_is_back
     registry: Registry, reconcile: Reconcile, storage: StorageAccount
 ) -> None:
     nobody = processes.connection_string(free_port())
-    settings = {**registry.settings, "AcrEventsStorage": nobody, "ACR_BUDGET_SECONDS": "0.5"}
     missed = [recent() for _ in range(3)]
-    with await asyncio.to_thread(_Served, free_port(), settings) as url:
+    async with _served(registry, AcrEventsStorage=nobody, ACR_BUDGET_SECONDS="0.5") as url:
         for delivery in missed:
             await registry.deliver(url, delivery, EVENTS)
     statuses = {e["eventResponseMessage"]["statusCode"] for e in registry[EVENTS].entries}

@@ -2,12 +2,15 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+import signal
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from tests.support.commands import ROOT, Command
 from tools.localhost import processes
+from tools.localhost.ports import free_port
 
 PARTS = (
     "AcrReconcile",
@@ -40,7 +43,7 @@ class ServeAsIdentity(Protocol):
 def copy_app(folder: Path) -> Path:
     """Copies the app to `folder`, where a test may change it."""
     for part in PARTS:
-        source, target = processes.ROOT / part, folder / part
+        source, target = ROOT / part, folder / part
         if source.is_dir():
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
         else:
@@ -54,7 +57,21 @@ def write_routes(app: Path, routes: Routes) -> None:
 
 
 @contextmanager
-def serving(port: int, settings: dict[str, str], *options: str) -> Iterator[str]:
-    """The function's URL while the app is served."""
-    with processes.app(port, settings, *options) as child:
-        yield child.address
+def served(
+    settings: Mapping[str, str], *options: str, folder: Path = ROOT, port: int | None = None
+) -> Iterator[str]:
+    """Serves the app in `folder` with the local host. Gives the function's URL.
+
+    `options` are the host's. local.settings.json is not read.
+    """
+    port = port or free_port()
+    command = Command(
+        "host", "--port", str(port), "--no-local-settings", "--app", str(folder), *options,
+        settings=settings,
+    )  # fmt: skip
+    try:
+        command.until("AcrWebhook:")
+        yield processes.function_url(port)
+    finally:
+        command.stop(signal.SIGTERM)
+        command.wait(traceback_allowed=True)
