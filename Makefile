@@ -100,10 +100,11 @@ lock = .venv/bin/uv pip compile --quiet --universal --python-version $2 --genera
 bench: install ## measure against the plain SDK (minutes; docs/benchmarks.md)
 	@.venv/bin/python -m tools bench
 
-lint: install ## ruff, mypy --strict, codespell; zizmor for the workflows
+lint: install ## ruff, mypy --strict, import-linter, codespell, zizmor
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
+	.venv/bin/lint-imports
 	.venv/bin/codespell
 	.venv/bin/zizmor --offline --quiet .github
 

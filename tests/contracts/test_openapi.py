@@ -11,8 +11,8 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 from ruamel.yaml import YAML
 
-from shared.core.responses import PROBLEM_TYPE, problem_details
 from shared.core.problems import Kind, Problem
+from shared.core.responses import PROBLEM_TYPE, problem_details
 from tools.localhost import processes
 
 ROOT = processes.ROOT

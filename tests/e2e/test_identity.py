@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 
 from shared.core.actions import event_actions
+from shared.storage.credentials import TokenUnavailable
 from tests.support.apps import ServeAsIdentity, served
 from tests.support.certificates import certificates
 from tests.support.cloud import CLIENT_ID, HEADER, SENDER, Cloud
@@ -156,7 +157,7 @@ async def test_without_a_token_the_answer_comes_in_time_and_says_so(
     status, answer = await _post(http, url, example("push"))
     assert time.monotonic() - started < 1.5
     assert status == 503
-    assert answer["detail"] == "no-token: nobody gives the app a token for its identity."
+    assert answer["detail"] == f"no-token: {TokenUnavailable()}."
     # It comes back with the platform's identity, without a restart.
     cloud.has_identity = True
     status, _ = await _post(http, url, example("push"))
@@ -168,7 +169,7 @@ async def test_peek_without_a_token_says_so(cloud: Cloud) -> None:
     ended = await run_tools_async("peek", **cloud.settings)
     assert ended.status == 1
     assert (
-        "The queues cannot be read: nobody gives the app a token for its identity." in ended.errors
+        f"The queues cannot be read: {TokenUnavailable()}." in ended.errors
     )
 
 

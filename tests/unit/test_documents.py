@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from shared.storage import connections
 from shared.core.actions import actions
-from shared.log import DELIVERY, LOST, QUEUE, RECONCILED, START
 from shared.core.normalization import to_cloud_event
 from shared.core.problems import Kind
 from shared.core.registries import AllowList
+from shared.log import DELIVERY, LOST, QUEUE, RECONCILED, START
+from shared.storage import connections
 from tests.support.documents import DOCUMENTS, ROOT, block, blocks, prose, read
 from tools import examples
 
@@ -90,7 +90,7 @@ def test_documented_event_is_emitted() -> None:
     """docs/reference.md shows the event of the documented push."""
     documented = json.loads(block("docs/reference.md", "json", '"specversion"'))
     allowed = AllowList.parse(f"{documented['acrregistry']}={documented['source']}")
-    delivery = examples.documented("push")
+    delivery = examples.payload("push")
     registry = allowed.registry(delivery["request"]["host"], None)
     event = to_cloud_event(delivery, actions()["push"], registry, documented["traceparent"])
     assert event == documented

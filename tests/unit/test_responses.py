@@ -181,6 +181,6 @@ def test_texts_may_take_half(more: int, whole: bool) -> None:
     """Texts of at most 2,048 bytes stay beside a list that is cut; longer ones are cut to 80."""
     event = {"id": "", "type": "t", "source": "é" * 400, "subject": "é" * 400}
     event["id"] = "i" * (2048 + more - len(json.dumps(event, ensure_ascii=False).encode()))
-    document = json.loads(_accepted_body(event, ["q" * 63] * 100).body)
+    document = json.loads(_accepted(event, ["q" * 63] * 100).body)
     assert (document["subject"] == event["subject"]) is whole
     assert len(document["subject"]) in (80, 400)
