@@ -1,17 +1,17 @@
-// Who is told what: the rules in alerts.json over the app's log, and the workbook that shows it.
+// The alert rules of alerts.json over the app's log, and the workbook.
 param location string = resourceGroup().location
 param tags object = {}
 
 @description('The component of Application Insights that the app logs to.')
 param insightsName string
 
-@description('Who is told, by e-mail; empty for nobody.')
+@description('The e-mail address that gets the alerts. Empty: nobody.')
 param email string = ''
 
 @description('Other thresholds than those in alerts.json, by the alert\'s name.')
 param thresholds object = {}
 
-// Whoever changes the file shall not change types here.
+// A change of the file must not change types here.
 var rules = any(loadJsonContent('alerts.json'))
 
 resource insights 'Microsoft.Insights/components@2020-02-02' existing = {

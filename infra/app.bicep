@@ -17,7 +17,7 @@ param appSettings object
 param operatorId string
 
 var packages = 'packages'
-// Whoever changes the file shall not change types here.
+// A change of the file must not change types here.
 var routing = any(loadJsonContent('../routes.json'))
 // As the app reads them: each once, with %NAME% standing for an app setting.
 var queueNames = union(

@@ -53,7 +53,7 @@ param instanceMemoryMB int = 2048
 @description('More app settings, by name. They go before those that are set here.')
 param appSettings object = {}
 
-@description('Who is told of alerts, by e-mail. Empty: they are seen in the portal only.')
+@description('The e-mail address that gets the alerts. Empty: they are in the portal only.')
 param alertEmail string = ''
 
 @description('Other thresholds than those in alerts.json, by the alert\'s name.')

@@ -1,3 +1,3 @@
-"""The road of a delivery: parsed, validated, normalised, routed, enqueued."""
+"""The receiver: parses, validates, normalizes, routes and enqueues deliveries."""
 
 __version__ = "0.9.0"

@@ -2,28 +2,23 @@
 
 import asyncio
 import json
-from base64 import b64decode
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, TypeVar
 
 from azure.storage.queue import BinaryBase64EncodePolicy, QueueMessage
 from azure.storage.queue.aio import QueueClient
 
 from shared.app import App
-from shared.core import dead_letter
-from shared.core.delivery import Delivery
 from shared.core.limits import MAX_MESSAGE_BYTES
 from shared.core.problems import Problem
 from shared.core.routing import RoutesError
-from shared.core.schemas import validator
-from shared.core.violations import violations
 from shared.settings import SettingsError
 from shared.storage.clients import connect
 from shared.storage.errors import is_missing, reason
+from tools import dead_letters
 from tools.localhost.function_app import ToolError
 
 # A delivery in hand is hidden from others for so long. If replay is killed, they see it again then.
@@ -33,12 +28,14 @@ VISIBILITY_TIMEOUT_SECONDS = 300
 _CALL_SECONDS = 15
 
 _PAGE = 32  # as many as Storage hands out at once
-_RECORD = validator("rejected.v1.json")
 
 _T = TypeVar("_T")
 
 NOT_A_RECORD = "not a record of a rejected delivery"
 TRUNCATED = "kept incomplete: it was too large for a message"
+UNAVAILABLE = "storage-unavailable"
+
+NOT_ATRUNCATED = "kept incomplete: it was too large for a message"
 UNAVAILABLE = "storage-unavailable"
 
 
@@ -48,18 +45,6 @@ class Summary:
 
     passed: int = 0
     stayed: Counter[str] = field(default_factory=Counter)
-
-
-@dataclass(frozen=True)
-class _Kept:
-    """A rejected delivery, and the dead letter that keeps it."""
-
-    record: dict[str, Any]
-    delivery: Delivery
-
-    def rejected_again(self, problem: Problem) -> dict[str, Any]:
-        """The record with today's reasons; the body is left as it is."""
-        return self.record | dead_letter.reasons(problem)
 
 
 class Replay:
@@ -98,7 +83,7 @@ class Replay:
     ) -> None:
         """Replays up to `most` messages (None: as many as there are when it begins).
 
-        `started` is told how many that will be, `advanced` is called after each. Raises ToolError
+        `started` gets their number, `advanced` is called after each. Raises ToolError
         where Storage does not answer; `summary` tells what was done until then.
         """
         async with connect(self._app.settings.storage) as service:
@@ -166,7 +151,7 @@ class Replay:
 
     async def _replayed(self, client: QueueClient, message: QueueMessage) -> str | None:
         """Replays one message; the reason why it stays, None where it passed."""
-        kept = _kept(message.content)
+        kept = dead_letters.read(message.content)
         if kept is None:
             return NOT_A_RECORD
         if kept.record["body"]["truncated"]:
@@ -224,7 +209,7 @@ class Replay:
 async def _finish_first(call: Coroutine[Any, Any, _T]) -> _T:
     """Awaits a call that hides messages anew: being cancelled waits for its end.
 
-    Only then is it known by which receipts they can be shown again.
+    Only then is it known by which receipts they can be released.
     """
 
     async def bounded() -> _T:
@@ -238,18 +223,3 @@ async def _finish_first(call: Coroutine[Any, Any, _T]) -> _T:
         with suppress(Exception):
             await running
         raise
-
-
-def _kept(content: str) -> _Kept | None:
-    """The record in a message as it lies on the queue; None where it is none."""
-    try:
-        record = json.loads(b64decode(content, validate=True))
-        if violations(_RECORD, record):
-            return None
-        body = dead_letter.decode_body(record["body"])
-        received_at = datetime.fromisoformat(record["receivedAt"])
-    except (ValueError, RecursionError):
-        return None
-    return _Kept(
-        record, Delivery(body, record.get("registry"), record.get("traceparent"), received_at)
-    )

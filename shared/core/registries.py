@@ -61,7 +61,7 @@ class AllowList:
         return cls(registries)
 
     def of_resource(self, resource_id: str) -> Registry | None:
-        """The registry on the list that is this Azure resource, as far as that can be told.
+        """The registry on the list that is this Azure resource, as far as that is known.
 
         By its resource id, whose case does not count; else by its name, which is the first part of
         its login server, by itself or before a hyphen and a hash.

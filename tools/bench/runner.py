@@ -7,12 +7,8 @@ own: `subjects.py`.
 
 import asyncio
 import json
-import os
-import subprocess
-import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from statistics import median
 
@@ -22,10 +18,10 @@ from rich.progress import Progress
 
 from tools import examples
 from tools.bench.latency_proxy import slow_line
+from tools.bench.measurement import Measurement, subject
 from tools.bench.report import Figure, Load, Target
-from tools.bench.subjects import CONCURRENT, CONNECTION, SDK_QUEUE, TUTORIAL_QUEUE
+from tools.bench.subjects import CONCURRENT, SDK_QUEUE, TUTORIAL_QUEUE
 from tools.localhost.function_app import ToolError
-from tools.localhost.processes import ROOT
 
 # What shares a processor with Azurite varies most from lap to lap.
 _LAPS = 21
@@ -45,21 +41,6 @@ _MEMORY_PAIRS = 5
 
 _HTTP_LAPS = 5
 _HTTP_LAP = {1: 400, 16: 1000, 64: 1000}  # deliveries, by how many are under way at a time
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """What a subject said of a number of deliveries."""
-
-    count: int
-    seconds: float
-    cpu_seconds: float
-    resident_bytes: int
-
-    @property
-    def rate(self) -> float:
-        """Deliveries per second."""
-        return self.count / self.seconds
 
 
 @dataclass(frozen=True)
@@ -108,7 +89,7 @@ class Bench:
         )
 
     def _cpu(self, service: QueueServiceClient) -> Figure:
-        """What a delivery needs beyond `send`, the road's last step alone.
+        """What a delivery needs beyond `send`, the pipeline's last step alone.
 
         That is the same SDK call of a client made the same way, with the same message and as many
         at a time; sends are real in both. They take turns in one process, a fraction of a second
@@ -117,7 +98,7 @@ class Bench:
         shares = []
         for _ in self._steps("CPU time", _LAPS):
             counts = [_WARM_UP, *[_CPU_TURN] * _CPU_TURNS]
-            with self._subject("function,send", counts) as answers:
+            with subject(self.connection, "function,send", counts) as answers:
                 taken = list(answers)[2:]
             whole, sends = (sum(turn.cpu_seconds for turn in taken[i::2]) for i in (0, 1))
             shares.append(1 - sends / whole)
@@ -160,7 +141,7 @@ class Bench:
             with slow_line(self.connection, _PAUSE) as connection:
                 bench = replace(self, connection=connection)
                 counts = [_WARM_UP // 10, *[1] * _FAN_OUTS]
-                with bench._subject("one_queue,ten_queues", counts) as answers:
+                with subject(bench.connection, "one_queue,ten_queues", counts) as answers:
                     taken = list(answers)[2:]
             one, ten = (median(turn.seconds for turn in taken[i::2]) for i in (0, 1))
             ratios.append(ten / one)
@@ -178,7 +159,9 @@ class Bench:
         last = _LATE + (_MEMORY_PAIRS - 1) * _MEMORY_STEP
         held: dict[int, int] = {}
         task = self.progress.add_task("Memory: deliveries", total=last)
-        with self._subject("function", [_MEMORY_STEP] * (last // _MEMORY_STEP)) as answers:
+        with subject(
+            self.connection, "function", [_MEMORY_STEP] * (last // _MEMORY_STEP)
+        ) as answers:
             for number, taken in enumerate(answers, 1):
                 held[number * _MEMORY_STEP] = taken.resident_bytes
                 self.progress.advance(task, _MEMORY_STEP)
@@ -209,48 +192,8 @@ class Bench:
     def _lap(self, name: str, count: int, warm_up: int | None = None) -> Measurement:
         """`count` deliveries in a new process, after `warm_up` that are not measured."""
         counts = [count] if warm_up is None else [min(warm_up, count), count]
-        with self._subject(name, counts) as answers:
+        with subject(self.connection, name, counts) as answers:
             return list(answers)[-1]
-
-    @contextmanager
-    def _subject(self, name: str, counts: Sequence[int]) -> Iterator[Iterator[Measurement]]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tools.bench.subjects", name, *map(str, counts)],
-            cwd=ROOT,
-            env=_environment(self.connection),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,  # Ctrl-C is for us, who end it
-        )
-        try:
-            yield _answers(name, process, counts)
-            if status := process.wait():
-                raise ToolError(f"The subject {name!r} ended with exit status {status}.")
-        finally:
-            process.kill()
-            process.communicate()
-
-
-def _environment(connection: str) -> dict[str, str]:
-    """The environment of a subject: the app's settings at their defaults, no proxies."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("ACR_", f"{CONNECTION}__")) and not name.lower().endswith("_proxy")
-    }
-    return {**kept, CONNECTION: connection}
-
-
-def _answers(
-    name: str, process: subprocess.Popen[str], counts: Sequence[int]
-) -> Iterator[Measurement]:
-    for count in (count for count in counts for _ in name.split(",")):
-        line = process.stdout.readline() if process.stdout else ""
-        if not line:
-            raise ToolError(f"The subject {name!r} failed.")
-        seconds, cpu_seconds, resident_bytes = line.split()
-        yield Measurement(count, float(seconds), float(cpu_seconds), int(resident_bytes))
 
 
 def _clear(service: QueueServiceClient) -> None:

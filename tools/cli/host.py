@@ -23,15 +23,16 @@ def command(
     ] = False,
 ) -> None:
     """Serve a function app, this one or another, for local use only (no keys are checked)."""
+    from tools.localhost import functions
     from tools.localhost import host as local_host
 
-    def ready(functions: list[local_host.Function]) -> None:
+    def ready(loaded: list[functions.Function]) -> None:
         errors.print("Local host, for development only: it checks no keys.", style="dim")
-        for function in functions:
-            if isinstance(function, local_host.QueueFunction):
+        for function in loaded:
+            if isinstance(function, functions.QueueFunction):
                 say(errors, f"  {function.name}: queue {function.trigger.queue}")
                 continue
-            if isinstance(function, local_host.TimerFunction):
+            if isinstance(function, functions.TimerFunction):
                 say(errors, f"  {function.name}: timer {function.trigger.schedule}")
                 continue
             methods = ",".join(sorted(function.methods))
