@@ -35,9 +35,6 @@ NOT_A_RECORD = "not a record of a rejected delivery"
 TRUNCATED = "kept incomplete: it was too large for a message"
 UNAVAILABLE = "storage-unavailable"
 
-NOT_ATRUNCATED = "kept incomplete: it was too large for a message"
-UNAVAILABLE = "storage-unavailable"
-
 
 @dataclass
 class Summary:
