@@ -80,12 +80,12 @@ def test_first_queue_label_becomes_table() -> None:
         ),
         (
             {"AcrEventsStorage__queueServiceUri": "http://a"},
-            "AcrEventsStorage__queueServiceUri must lead to the service by https and say no more: "
+            "AcrEventsStorage__queueServiceUri must be an HTTPS URL without user info or query: "
             "https://<account>.queue.core.windows.net",
         ),
         (
             {"AcrEventsStorage__queueServiceUri": QUEUES, "AcrEventsStorage__tableServiceUri": "x"},
-            "AcrEventsStorage__tableServiceUri must lead to the service by https and say no more: "
+            "AcrEventsStorage__tableServiceUri must be an HTTPS URL without user info or query: "
             "https://<account>.table.core.windows.net",
         ),
         (
@@ -121,6 +121,6 @@ def test_https_url_is_returned_as_given(uri: str) -> None:
 @pytest.mark.parametrize("uri", ["https://a:123456", "https://a:", "xhttps://a", "https://a/%20"])
 def test_url_that_says_more_is_refused(uri: str) -> None:
     """A URL of another form is refused with the form that is wanted."""
-    message = "Setting must lead to the service by https and say no more: form"
+    message = "Setting must be an HTTPS URL without user info or query: form"
     with pytest.raises(ValueError, match=f"^{message}$"):
         require_https("Setting", uri, "form")

@@ -108,7 +108,7 @@ async def test_a_token_that_comes_late_serves_those_who_ask_after_the_first_gave
 
 
 async def test_a_platform_that_never_answers_is_asked_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(identity, "_PATIENCE", 0.01)
+    monkeypatch.setattr(identity, "_REQUEST_TIMEOUT_SECONDS", 0.01)
     made, platform = _credential()
     for asked in (1, 2):
         with pytest.raises(TokenUnavailable):

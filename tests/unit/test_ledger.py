@@ -118,7 +118,7 @@ async def test_lease_is_renewed_after_a_third(monkeypatch: pytest.MonkeyPatch) -
             assert tz is UTC
             return cls.at
 
-    monkeypatch.setattr("shared.reconcile.ledger.datetime", Clock)
+    monkeypatch.setattr("shared.reconcile.lease.datetime", Clock)
     table = Table()
     lease = _lease(table)
     await lease.acquire_or_renew()

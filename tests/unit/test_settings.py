@@ -124,15 +124,15 @@ def test_limits_can_be_set() -> None:
         ({**STORAGE, "ACR_KEEP_UNROUTED": "yes"}, "ACR_KEEP_UNROUTED must be true or false"),
         (
             {"AcrEventsStorage__queueServiceUri": "http://a.queue.core.windows.net"},
-            "AcrEventsStorage__queueServiceUri must lead to the service by https",
+            "AcrEventsStorage__queueServiceUri must be an HTTPS URL",
         ),
         (
             {"AcrEventsStorage__queueServiceUri": f"https://a.example/?sig={SECRET}"},
-            "AcrEventsStorage__queueServiceUri must lead",
+            "AcrEventsStorage__queueServiceUri must be an HTTPS URL",
         ),
         (
             {"AcrEventsStorage__queueServiceUri": f"https://a:{SECRET}@a.example/"},
-            "AcrEventsStorage__queueServiceUri must lead",
+            "AcrEventsStorage__queueServiceUri must be an HTTPS URL",
         ),
         (
             {"AzureWebJobsStorage__accountName": "a/b?c"},
@@ -165,7 +165,7 @@ def test_limits_can_be_set() -> None:
         ),
         (
             {"AcrEventsStorage__queueServiceUri": QUEUES, "AcrEventsStorage__tableServiceUri": "x"},
-            "AcrEventsStorage__tableServiceUri must lead",
+            "AcrEventsStorage__tableServiceUri must be an HTTPS URL",
         ),
         (
             {"AcrEventsStorage__queueServiceUri": QUEUES, "AcrEventsStorage": SECRET},
@@ -242,7 +242,7 @@ def test_reconcile_settings_are_read() -> None:
         (
             "AcrManagement__endpoint",
             "http://a",
-            "AcrManagement__endpoint must lead to the service by https and say no more: "
+            "AcrManagement__endpoint must be an HTTPS URL without user info or query: "
             "https://management.azure.com",
         ),
         ("AcrManagement__credential", "x", "AcrManagement__credential must be managedidentity"),
