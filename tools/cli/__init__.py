@@ -9,6 +9,15 @@ from tools.cli.common import app
 
 __all__ = ["app"]
 
-for module in (host, start, demo, send, replay, reconcile, peek, bench):
-    app.command()(module.command)
+for name, module in {
+    "host": host,
+    "start": start,
+    "demo": demo,
+    "send": send,
+    "replay": replay,
+    "reconcile": reconcile,
+    "peek": peek,
+}.items():
+    app.command(name)(module.command)
 app.add_typer(routes.app, name="routes")
+app.command("bench")(bench.command)
