@@ -3,9 +3,11 @@
 import json
 import uuid
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from shared.core.delivery import Payload
+if TYPE_CHECKING:
+    # The local host imports this module, and must load the app's own modules itself.
+    from shared.core.delivery import Payload
 
 EXAMPLES = Path(__file__).parent.parent / "tests" / "examples"
 
@@ -23,7 +25,7 @@ def documented(action: str, registry: str | None = None) -> dict[str, Any]:
     return example
 
 
-def payload(action: str, registry: str | None = None) -> Payload:
+def payload(action: str, registry: str | None = None) -> "Payload":
     """As `documented`, which is valid."""
     return cast("Payload", documented(action, registry))
 
