@@ -1,4 +1,4 @@
-"""The adapter between HTTP and the road, on every Python that Azure runs."""
+"""The adapter between HTTP and the pipeline, on every Python that Azure runs."""
 
 import importlib
 import json
@@ -19,7 +19,7 @@ TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 @pytest.fixture
 def webhook(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The module of the function, loaded under settings of its own."""
+    """The module of the function, loaded with its own settings."""
     monkeypatch.setenv("AcrEventsStorage", "UseDevelopmentStorage=true")
     app.cache_clear()
     sys.modules.pop("AcrWebhook", None)
@@ -35,20 +35,21 @@ async def _post(
     return response
 
 
-async def test_a_request_becomes_a_delivery_and_its_answer_the_response(
+async def test_adapter_translates_request_and_response(
     webhook: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = []
+    """The adapter passes a request to the pipeline as a delivery, and returns its response."""
+    received = []
 
     async def receive(delivery: Delivery) -> Response:
-        seen.append(delivery)
+        received.append(delivery)
         return Response(499, b"{}", "application/problem+json", {"Retry-After": "7"})
 
     monkeypatch.setattr(webhook.PIPELINE, "process", receive)
     response = await _post(
         webhook, b"\x00\xff", {"TraceParent": TRACE}, {"registry": "a.azurecr.io"}
     )
-    [delivery] = seen
+    [delivery] = received
     assert delivery.body == b"\x00\xff"
     assert delivery.registry == "a.azurecr.io"
     assert delivery.traceparent == TRACE
@@ -60,9 +61,10 @@ async def test_a_request_becomes_a_delivery_and_its_answer_the_response(
     assert response.headers["Retry-After"] == "7"
 
 
-async def test_a_request_without_parameter_and_trace_is_a_delivery_without(
+async def test_request_needs_no_parameter_or_trace(
     webhook: ModuleType,
 ) -> None:
+    """The adapter accepts a request without a registry parameter and a trace."""
     response = await _post(webhook, json.dumps(example("ping")).encode(), {}, {})
     assert response.status_code == 200
     assert response.mimetype == "application/json"

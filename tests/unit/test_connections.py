@@ -1,3 +1,5 @@
+"""Connections to Storage: which account an app setting names, and what errors say."""
+
 import re
 
 import pytest
@@ -13,14 +15,14 @@ KNOWN = (
 
 
 @pytest.mark.parametrize("name", ["AcrEventsStorage", "AzureWebJobsStorage"])
-def test_account_name_stands_for_urls(name: str) -> None:
-    """The name of the account says where its queues and its tables are."""
+def test_account_name_gives_both_urls(name: str) -> None:
+    """An account's name gives the URLs of its queues and its tables."""
     developer = Principal(managed=False, client_id=None)
     assert read({f"{name}__accountName": "contoso"}) == Identity(name, QUEUES, TABLES, developer)
 
 
-def test_own_account_comes_first() -> None:
-    """The account of the events is taken before that of the host, however each is named."""
+def test_events_account_precedes_host_account() -> None:
+    """The account of the events comes before that of the host, however each is named."""
     found = read({"AcrEventsStorage__accountName": "contoso", "AzureWebJobsStorage": "x"})
     assert found == Identity(
         "AcrEventsStorage", QUEUES, TABLES, Principal(managed=False, client_id=None)
@@ -29,8 +31,8 @@ def test_own_account_comes_first() -> None:
     assert found == ConnectionString("AcrEventsStorage", "x")
 
 
-def test_table_url_is_kept() -> None:
-    """A URL of the tables that is given is taken, wherever the queues are."""
+def test_given_table_url_wins() -> None:
+    """A table URL that is set wins over the one derived from the queue URL."""
     tables = "https://storage.example/tables"
     found = read(
         {"AcrEventsStorage__queueServiceUri": QUEUES, "AcrEventsStorage__tableServiceUri": tables}
@@ -40,7 +42,7 @@ def test_table_url_is_kept() -> None:
 
 
 def test_first_queue_label_becomes_table() -> None:
-    """Of a queue URL only the first `.queue.` is replaced to find the tables."""
+    """The table URL replaces only the first `.queue.` of the queue URL."""
     found = read({"AcrEventsStorage__queueServiceUri": "https://a.queue.b.queue.c"})
     assert isinstance(found, Identity)
     assert found.table_service_uri == "https://a.table.b.queue.c"
@@ -95,15 +97,15 @@ def test_first_queue_label_becomes_table() -> None:
         ),
     ],
 )
-def test_refusal_is_said_in_full(given: dict[str, str], message: str) -> None:
-    """What is wrong with a connection names the setting and says what to do."""
+def test_connection_error_names_setting_and_remedy(given: dict[str, str], message: str) -> None:
+    """An invalid connection raises an error that names the setting and what to do."""
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         read(given)
 
 
 @pytest.mark.parametrize(("length", "valid"), [(2, False), (3, True), (24, True), (25, False)])
-def test_account_name_has_3_to_24(length: int, valid: bool) -> None:
-    """The length of an account's name is that of Azure's rule."""
+def test_account_name_length_is_limited(length: int, valid: bool) -> None:
+    """An account's name has 3 to 24 characters, as Azure requires."""
     given = {"AcrEventsStorage__accountName": "a" * length}
     if valid:
         assert isinstance(read(given), Identity)
@@ -114,13 +116,13 @@ def test_account_name_has_3_to_24(length: int, valid: bool) -> None:
 
 @pytest.mark.parametrize("uri", ["https://a", "https://a-b.c:10443/x/y_z.1-2/"])
 def test_https_url_is_returned_as_given(uri: str) -> None:
-    """A host with a port and a path is enough for a URL, and comes back unchanged."""
+    """A URL with a host, a port and a path comes back unchanged."""
     assert require_https("Setting", uri, "form") == uri
 
 
 @pytest.mark.parametrize("uri", ["https://a:123456", "https://a:", "xhttps://a", "https://a/%20"])
-def test_url_that_says_more_is_refused(uri: str) -> None:
-    """A URL of another form is refused with the form that is wanted."""
+def test_url_of_other_form_is_rejected(uri: str) -> None:
+    """A URL of another form raises an error that shows the required form."""
     message = "Setting must be an HTTPS URL without user info or query: form"
     with pytest.raises(ValueError, match=f"^{message}$"):
         require_https("Setting", uri, "form")

@@ -1,4 +1,4 @@
-"""Which credential an identity gets, and how it is asked."""
+"""Which credential an identity gets, and how often the platform is asked for a token."""
 
 import asyncio
 import logging
@@ -19,7 +19,7 @@ ALWAYS = {"transport": TRANSPORT, "user_agent": USER_AGENT}
 
 
 class _Platform:
-    """In the place of every credential: gives a token when `may_answer` is set."""
+    """Replaces every credential: gives a token when `may_respond` is set."""
 
     made: list[tuple[str, dict[str, Any]]] = []  # noqa: RUF012 (reset for each test)
     last: "_Platform"
@@ -28,16 +28,16 @@ class _Platform:
         _Platform.made.append((type(self).__name__, options))
         _Platform.last = self
         self.asked = 0
-        self.valid_for = 3600
-        self.may_answer = asyncio.Event()
+        self.valid_seconds = 3600
+        self.may_respond = asyncio.Event()
         self.error: Exception | None = None
 
     async def get_token(self, *scopes: str, **options: Any) -> AccessToken:
         self.asked += 1
-        await self.may_answer.wait()
+        await self.may_respond.wait()
         if self.error:
             raise self.error
-        return AccessToken(f"token for {scopes}", int(time.time()) + self.valid_for)
+        return AccessToken(f"token for {scopes}", int(time.time()) + self.valid_seconds)
 
 
 class Managed(_Platform):
@@ -83,9 +83,10 @@ def platform(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
     ],
 )
-async def test_the_credential_is_the_managed_identitys_or_else_the_developers(
+async def test_principal_selects_the_credential(
     managed: bool, client_id: str | None, made: tuple[str, dict[str, Any]]
 ) -> None:
+    """A managed principal gets the managed identity's credential, any other the developer's."""
     credential(Principal(managed, client_id), TRANSPORT)
     assert _Platform.made == [made]
 
@@ -95,19 +96,21 @@ def _credential() -> tuple[Any, _Platform]:
     return made, _Platform.last
 
 
-async def test_a_token_that_comes_late_serves_those_who_ask_after_the_first_gave_up() -> None:
+async def test_late_token_serves_the_next_request() -> None:
+    """A token that arrives after its first caller gave up serves the next caller."""
     made, platform = _credential()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
             await made.get_token("scope")
     second = asyncio.create_task(made.get_token("scope"))
     await asyncio.sleep(0)
-    platform.may_answer.set()
+    platform.may_respond.set()
     assert (await second).token.endswith("('scope',)")
     assert platform.asked == 1
 
 
-async def test_a_platform_that_never_answers_is_asked_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_stalled_token_request_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a token request timed out, the next call starts another one."""
     monkeypatch.setattr(identity, "_REQUEST_TIMEOUT_SECONDS", 0.01)
     made, platform = _credential()
     for asked in (1, 2):
@@ -116,57 +119,62 @@ async def test_a_platform_that_never_answers_is_asked_anew(monkeypatch: pytest.M
         assert platform.asked == asked
 
 
-async def test_a_platform_without_a_token_is_an_error_with_its_reason_in_the_log(
+async def test_failed_token_request_logs_its_reason(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """A failed token request raises TokenUnavailable and logs the first line of its reason."""
     made, platform = _credential()
     platform.error = RuntimeError("no identity is assigned\nlong story")
-    platform.may_answer.set()
+    platform.may_respond.set()
     with caplog.at_level(logging.ERROR), pytest.raises(TokenUnavailable):
         await made.get_token("scope")
     assert caplog.messages == ["acr_identity RuntimeError: no identity is assigned"]
 
 
-async def test_while_a_token_is_renewed_the_one_before_serves_as_long_as_it_is_valid() -> None:
+async def test_valid_token_serves_during_renewal() -> None:
+    """The old token serves during its renewal as long as it is valid."""
     made, platform = _credential()
-    platform.valid_for = 240
-    platform.may_answer.set()
+    platform.valid_seconds = 240
+    platform.may_respond.set()
     first = await made.get_token("scope")
-    platform.may_answer.clear()
+    platform.may_respond.clear()
     async with asyncio.timeout(1):
         assert await made.get_token("scope") == first
     assert platform.asked == 2
     platform.error = RuntimeError("no")
-    platform.may_answer.set()
+    platform.may_respond.set()
     await asyncio.sleep(0)
     assert await made.get_token("scope") == first
-    platform.error, platform.valid_for = None, 3600
+    platform.error, platform.valid_seconds = None, 3600
     assert (await made.get_token("scope")).expires_on > first.expires_on
 
 
-async def test_a_token_that_is_hardly_valid_does_not_serve() -> None:
+async def test_expiring_token_is_not_used() -> None:
+    """A token that is about to expire does not serve when its renewal fails."""
     made, platform = _credential()
-    platform.valid_for = 30
-    platform.may_answer.set()
+    platform.valid_seconds = 30
+    platform.may_respond.set()
     await made.get_token("scope")
     platform.error = RuntimeError("no")
     with pytest.raises(TokenUnavailable):
         await made.get_token("scope")
 
 
-async def test_tokens_for_different_scopes_are_different() -> None:
+async def test_each_scope_has_its_token() -> None:
+    """Requests for different scopes get different tokens."""
     made, platform = _credential()
-    platform.may_answer.set()
+    platform.may_respond.set()
     both = await asyncio.gather(made.get_token("one"), made.get_token("two", tenant_id="t"))
     assert [token.token for token in both] == ["token for ('one',)", "token for ('two',)"]
 
 
-async def test_a_platform_that_keeps_failing_does_not_flood_the_log(
+async def test_repeated_token_failures_log_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """Failures in quick succession write one log line."""
     made, platform = _credential()
     platform.error = RuntimeError("no")
-    platform.may_answer.set()
+    platform.may_respond.set()
     for _ in range(20):
         with pytest.raises(TokenUnavailable):
             await made.get_token("scope")

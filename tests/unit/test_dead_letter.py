@@ -1,3 +1,5 @@
+"""Dead letters: what one holds, and how its body fits the message."""
+
 import hashlib
 import json
 from base64 import b64decode
@@ -14,26 +16,29 @@ from shared.core.problems import Kind, Problem, Violation
 from shared.core.schemas import validator
 from shared.core.violations import violations
 
-LIMIT = 48 * 1024
+LIMIT_BYTES = 48 * 1024
 DAY = datetime(2026, 3, 2, tzinfo=UTC)
 PROBLEM = Problem(Kind.INVALID_DELIVERY, "Two.", [Violation("/id", "is bad"), Violation("", "x")])
-RECORD = validator("rejected.v1.json")
+SCHEMA = validator("rejected.v1.json")
 
 
-def _record(body: bytes, registry: str | None = None, trace: str | None = None) -> dict[str, Any]:
+def _dead_letter(
+    body: bytes, registry: str | None = None, trace: str | None = None
+) -> dict[str, Any]:
     message = encode(
         PROBLEM,
         Delivery(body, registry, trace, datetime(2026, 3, 2, 9, 20, 31, 842913, UTC)),
-        LIMIT,
+        LIMIT_BYTES,
     )
-    assert len(message) <= LIMIT
+    assert len(message) <= LIMIT_BYTES
     document: dict[str, Any] = json.loads(message)
-    assert violations(RECORD, document) == []
+    assert violations(SCHEMA, document) == []
     return document
 
 
-def test_a_record_says_reason_status_errors_time_parameter_and_body() -> None:
-    assert _record(b'{"id": 1}', "contoso.azurecr.io", "00-1") == {
+def test_dead_letter_holds_documented_members() -> None:
+    """A dead letter holds the reason, status, errors, time, parameter, trace and body."""
+    assert _dead_letter(b'{"id": 1}', "contoso.azurecr.io", "00-1") == {
         "reason": "invalid-delivery",
         "status": 422,
         "detail": "Two.",
@@ -52,9 +57,10 @@ def test_a_record_says_reason_status_errors_time_parameter_and_body() -> None:
 
 
 @pytest.mark.parametrize("parameter", [None, "", "x" * 9000, "\ud800", "é😀" * 5000, "\x00"])
-def test_whatever_the_parameter_is_the_record_is_made(parameter: str | None) -> None:
-    found = _record(b"{}", parameter, parameter)
-    assert ("registry" in found) is (parameter is not None)
+def test_any_parameter_fits_a_dead_letter(parameter: str | None) -> None:
+    """A delivery with any registry parameter and trace becomes a valid dead letter."""
+    dead_letter = _dead_letter(b"{}", parameter, parameter)
+    assert ("registry" in dead_letter) is (parameter is not None)
 
 
 @given(st.binary(max_size=2000))
@@ -63,12 +69,13 @@ def test_whatever_the_parameter_is_the_record_is_made(parameter: str | None) -> 
 @example(b"\x00" * 30_000)
 @example("é".encode() * 16_000)
 @example(b"a" * 48_000)
-def test_a_body_is_kept_exactly_as_it_came(body: bytes) -> None:
-    kept = _record(body)["body"]
-    content = kept["content"]
-    assert (content.encode() if kept["encoding"] == "utf-8" else b64decode(content)) == body
-    assert kept["length"] == len(body)
-    assert kept["truncated"] is False
+def test_body_is_stored_byte_for_byte(body: bytes) -> None:
+    """A dead letter holds exactly the bytes of the body."""
+    stored = _dead_letter(body)["body"]
+    content = stored["content"]
+    assert (content.encode() if stored["encoding"] == "utf-8" else b64decode(content)) == body
+    assert stored["length"] == len(body)
+    assert stored["truncated"] is False
 
 
 @pytest.mark.parametrize(
@@ -86,11 +93,13 @@ def test_a_body_is_kept_exactly_as_it_came(body: bytes) -> None:
         {"more": 1},
     ],
 )
-def test_the_schema_of_records_refuses_what_we_must_not_keep(change: dict[str, Any]) -> None:
-    assert violations(RECORD, _record(b"{}") | change)
+def test_schema_rejects_invalid_dead_letters(change: dict[str, Any]) -> None:
+    """The schema of dead letters rejects wrong values, missing members and unknown members."""
+    assert violations(SCHEMA, _dead_letter(b"{}") | change)
 
 
-def test_the_body_is_kept_before_violations_and_parameters() -> None:
+def test_body_precedes_violations_and_parameters() -> None:
+    """A dead letter shortens violations and parameters before it cuts the body."""
     many = [Violation(f"/{number}", "x" * 200) for number in range(40)]
     message = encode(
         Problem(Kind.INVALID_DELIVERY, "Many.", many),
@@ -103,28 +112,31 @@ def test_the_body_is_kept_before_violations_and_parameters() -> None:
     assert len(document["errors"]) == 1
 
 
-def test_a_huge_body_is_not_gone_through_as_others_wait_meanwhile() -> None:
+def test_oversized_body_is_not_decoded() -> None:
+    """Encoding never decodes a body over the limit, because other deliveries wait meanwhile."""
+
     class Huge(bytes):
         def decode(self, *_: object) -> str:
             raise AssertionError("decoded")
 
-    assert _record(Huge(b"a" * LIMIT))["body"]["truncated"] is True
+    assert _dead_letter(Huge(b"a" * LIMIT_BYTES))["body"]["truncated"] is True
 
 
 @pytest.mark.parametrize("fill", [b"a", b"\xff", b"\x01", "€".encode()])
-def test_a_body_that_no_message_can_hold_is_cut_and_its_whole_is_noted(fill: bytes) -> None:
+def test_cut_body_notes_length_and_hash(fill: bytes) -> None:
+    """An oversized body keeps its beginning and the length and hash of the whole."""
     body = fill * 100_000
-    kept = _record(body)["body"]
-    beginning = b64decode(kept["content"])
-    assert kept["truncated"] is True
+    stored = _dead_letter(body)["body"]
+    beginning = b64decode(stored["content"])
+    assert stored["truncated"] is True
     assert body.startswith(beginning)
     assert len(beginning) > 34_000
-    assert kept["length"] == len(body)
-    assert kept["sha256"] == hashlib.sha256(body).hexdigest()
+    assert stored["length"] == len(body)
+    assert stored["sha256"] == hashlib.sha256(body).hexdigest()
 
 
 def test_text_fills_the_message() -> None:
-    """The longest text that is kept as text leaves at most one byte of the limit."""
+    """The longest text that stays text leaves at most one byte of the limit."""
 
     def message(length: int) -> bytes:
         return encode(PROBLEM, Delivery(b"a" * length, None, None, DAY), 1000)
@@ -140,21 +152,21 @@ def test_text_fills_the_message() -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"text", "é€😀\n".encode(), b"\xff\x00"])
-def test_kept_body_is_read_back(content: bytes) -> None:
-    """The bytes of a body that was kept whole are those that came."""
+def test_encoded_body_decodes_to_its_bytes(content: bytes) -> None:
+    """Decoding a whole body returns the bytes that were encoded."""
     assert decode_body(encode_body(content, 1000)) == content
 
 
-def test_cut_body_is_read_back_to_its_cut() -> None:
-    """Of a body that was cut, its beginning is read back."""
+def test_cut_body_decodes_to_its_beginning() -> None:
+    """Decoding a cut body returns its beginning."""
     content = bytes(range(256)) * 4
     beginning = decode_body(encode_body(content, 600))
     assert content.startswith(beginning)
     assert len(beginning) > 300
 
 
-def test_without_room_nothing_is_kept() -> None:
-    """Where there is no room at all, the length and the hash of a body are still noted."""
+def test_body_without_room_keeps_its_hash() -> None:
+    """A body without any room leaves its length and its hash."""
     assert encode_body(b"abc", 0) == {
         "encoding": "base64",
         "content": "",
@@ -166,13 +178,13 @@ def test_without_room_nothing_is_kept() -> None:
 
 def test_characters_beyond_ascii_are_not_escaped() -> None:
     """Text beyond ASCII takes its bytes in UTF-8, so that more of it fits."""
-    message = encode(PROBLEM, Delivery("é😀".encode(), "\x01é.io", None, DAY), LIMIT)
+    message = encode(PROBLEM, Delivery("é😀".encode(), "\x01é.io", None, DAY), LIMIT_BYTES)
     assert '"content":"é😀"'.encode() in message
     assert '"registry":"\\u0001é.io"'.encode() in message
 
 
-def test_parameters_lose_what_takes_room() -> None:
-    """Where the body would not fit, each odd character of a parameter is a question mark."""
+def test_parameters_shrink_for_the_body() -> None:
+    """Question marks replace odd characters of a parameter where the body needs the room."""
     message = encode(
         PROBLEM,
         Delivery(

@@ -1,3 +1,5 @@
+"""What an entry of the registry's delivery log says about a delivery."""
+
 import hashlib
 import json
 from datetime import UTC, datetime, timedelta
@@ -30,17 +32,19 @@ def _entry(delivery: object = None, **response: object) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in Kind if kind.status < 500])
-def test_what_the_app_itself_refused_is_known_by_its_words(kind: Kind) -> None:
-    answer = problem_details(Problem(kind, "because")).body.decode()
-    for content in (answer, answer[:90]):
+def test_own_rejection_is_recognized_by_response(kind: Kind) -> None:
+    """An entry with the app's own 4xx response counts as rejected, even if the response is cut."""
+    response = problem_details(Problem(kind, "because")).body.decode()
+    for content in (response, response[:90]):
         entry = read(_entry(statusCode=str(kind.status), content=content), WINDOW)
         assert entry.verdict is Verdict.REFUSED
 
 
 @pytest.mark.parametrize("kind", [Kind.FAULT, Kind.STORAGE_UNAVAILABLE])
-def test_what_the_app_could_not_store_is_missed(kind: Kind) -> None:
-    answer = problem_details(Problem(kind, "because")).body.decode()
-    entry = read(_entry(statusCode=str(kind.status), content=answer), WINDOW)
+def test_own_5xx_response_is_missed(kind: Kind) -> None:
+    """An entry with the app's own 5xx response counts as missed."""
+    response = problem_details(Problem(kind, "because")).body.decode()
+    entry = read(_entry(statusCode=str(kind.status), content=response), WINDOW)
     assert entry.verdict is Verdict.MISSED
 
 
@@ -59,7 +63,8 @@ def test_what_the_app_could_not_store_is_missed(kind: Kind) -> None:
         (None, Verdict.MISSED),
     ],
 )
-def test_age_decides_what_waits_and_what_is_left_alone(timestamp: object, verdict: Verdict) -> None:
+def test_age_decides_the_verdict(timestamp: object, verdict: Verdict) -> None:
+    """The timestamp of a delivery decides whether it is missed, too young or too old."""
     assert read(_entry({"id": "a", "timestamp": timestamp}), WINDOW).verdict is verdict
 
 
@@ -81,14 +86,16 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_no_entry_makes_reading_fail_and_each_can_be_told_from_others(entry: object) -> None:
+def test_any_entry_reads_with_an_id(entry: object) -> None:
+    """Every JSON value reads as an entry with an id and a JSON body."""
     found = read(entry, WINDOW)
     assert found == read(json.loads(json.dumps(entry)), WINDOW) or entry != entry
     assert found.id
     json.loads(found.body)
 
 
-def test_webhooks_are_named_by_their_resource_ids_each_once() -> None:
+def test_webhooks_come_from_resource_ids() -> None:
+    """A list of resource ids gives each webhook once."""
     [first, second] = webhooks(f" {ID}, {ID.upper()} ,, {ID}2")
     assert first == Webhook(ID, "0", "images", "Contoso", "events")
     assert (first.label, first.registry_id) == ("Contoso/events", ID.partition("/webhooks")[0])
@@ -99,13 +106,14 @@ def test_webhooks_are_named_by_their_resource_ids_each_once() -> None:
 @pytest.mark.parametrize(
     "text", ["x", ID[1:], f"{ID}/x", f"{ID}?x", ID.replace("/webhooks/events", ""), f"{ID}\n/"]
 )
-def test_what_is_no_resource_id_of_a_webhook_is_problem_details(text: str) -> None:
+def test_invalid_webhook_id_names_its_entry(text: str) -> None:
+    """A text that is not a webhook's resource id raises an error with the entry's number."""
     with pytest.raises(ValueError, match=r"entry 2: .* is not the resource id of a webhook"):
         webhooks(f"{ID},{text}")
 
 
-def test_verdicts_have_the_reports_words() -> None:
-    """The words by which reports and alerts know what became of a delivery stay."""
+def test_verdict_values_are_stable() -> None:
+    """The verdicts keep the values that reports and alerts query."""
     assert {verdict.name: verdict.value for verdict in Verdict} == {
         "DELIVERED": "delivered",
         "REFUSED": "rejected",
@@ -128,7 +136,7 @@ def test_verdicts_have_the_reports_words() -> None:
         (NOW + timedelta(seconds=59.9), Verdict.YOUNG),
     ],
 )
-def test_bounds_of_the_window_are_exact(timestamp: datetime, verdict: Verdict) -> None:
+def test_window_bounds_are_exact(timestamp: datetime, verdict: Verdict) -> None:
     """A delivery of the first instant is not too old; one of a minute ago is not too young."""
     assert WINDOW.verdict(timestamp.isoformat()) is verdict
 
@@ -150,21 +158,21 @@ def test_bounds_of_the_window_are_exact(timestamp: datetime, verdict: Verdict) -
         ([202], Verdict.MISSED),
     ],
 )
-def test_status_says_what_was_delivered(status: Any, verdict: Verdict) -> None:
-    """A delivery arrived where its recorded status is 2xx, as text or as a number."""
+def test_2xx_status_means_delivered(status: Any, verdict: Verdict) -> None:
+    """A delivery arrived where its logged status is 2xx, as text or as a number."""
     assert read(_entry(statusCode=status), WINDOW).verdict is verdict
 
 
 def test_entry_without_response_is_missed() -> None:
-    """A delivery of which no response, or none that is an object, is recorded was missed."""
+    """An entry counts as missed where it has no response, or none that is an object."""
     entry = _entry()
     assert read(entry | {"eventResponseMessage": None}, WINDOW).verdict is Verdict.MISSED
     del entry["eventResponseMessage"]
     assert read(entry, WINDOW).verdict is Verdict.MISSED
 
 
-def test_missed_ping_is_a_ping() -> None:
-    """A ping that did not arrive is counted as a ping, whatever its age; one that did is not."""
+def test_missed_ping_counts_as_ping() -> None:
+    """A ping that did not arrive counts as a ping at any age; one that did counts as delivered."""
     ping = {"id": "a", "action": "ping", "timestamp": "2026-11-21T12:00:00Z"}
     assert read(_entry(ping), WINDOW).verdict is Verdict.PING
     assert read(_entry(ping, statusCode="200"), WINDOW).verdict is Verdict.DELIVERED
@@ -182,8 +190,8 @@ def test_missed_ping_is_a_ping() -> None:
         (5, None),
     ],
 )
-def test_registry_parameter_is_read(uri: Any, registry: str | None) -> None:
-    """The parameter of the recorded URL is the entry's; a URL that cannot be read has none."""
+def test_registry_parameter_comes_from_url(uri: Any, registry: str | None) -> None:
+    """The logged URL gives the registry parameter, and an unreadable URL gives none."""
     entry = _entry()
     entry["eventRequestMessage"]["requestUri"] = uri
     found = read(entry, WINDOW)
@@ -200,15 +208,15 @@ def test_host_names_the_registry(request_: Any, names: bool) -> None:
 
 
 @pytest.mark.parametrize("id_", [None, "", 5])
-def test_delivery_without_id_has_its_hash(id_: Any) -> None:
-    """A delivery without an id is told from others by the SHA-256 of its JSON."""
+def test_delivery_without_id_gets_hash(id_: Any) -> None:
+    """A delivery without an id gets the SHA-256 of its JSON as its id."""
     body = json.dumps({"id": id_}, separators=(",", ":")).encode()
     found = read(_entry({"id": id_}), WINDOW)
     assert (found.id, found.body) == (hashlib.sha256(body).hexdigest(), body)
 
 
-def test_delivery_is_read_from_text() -> None:
-    """A delivery that is recorded as text is the delivery; its JSON keeps every character."""
+def test_delivery_logged_as_text_is_parsed() -> None:
+    """An entry whose content is text holds that delivery, and its JSON keeps every character."""
     found = read(_entry('{"id": "a", "x": "\u00e9", "y": [1, {}]}'), WINDOW)
     body = '{"id":"a","x":"é","y":[1,{}]}'.encode()
     assert found == Entry("a", body, Verdict.MISSED, None, names_registry=False)
@@ -226,7 +234,7 @@ def test_delivery_is_read_from_text() -> None:
 def test_malformed_entry_keeps_id_and_content(
     members: dict[str, Any], id_: str | None, body: bytes
 ) -> None:
-    """Of an entry without a delivery its id and the content are kept; never headers or URL."""
+    """An entry without a delivery keeps its id and content, never its headers or URL."""
     request = {
         "content": "x",
         "headers": {"x-functions-key": "k"},
@@ -237,15 +245,15 @@ def test_malformed_entry_keeps_id_and_content(
     assert found == Entry(id_, body, Verdict.MALFORMED, None, names_registry=False)
 
 
-def test_malformed_entry_that_was_answered() -> None:
-    """What was delivered or refused stays so where its content can no longer be read."""
+def test_malformed_entry_can_be_delivered() -> None:
+    """An entry with a 2xx response counts as delivered even where its content is unreadable."""
     entry = {"id": "a", "eventRequestMessage": {"content": None},
              "eventResponseMessage": {"statusCode": "202"}}  # fmt: skip
     assert read(entry, WINDOW).verdict is Verdict.DELIVERED
 
 
 def test_deep_entry_is_malformed() -> None:
-    """An entry that is nested too deep for JSON is malformed, by its own id."""
+    """An entry with JSON that is nested too deep counts as malformed, by its own id."""
     deep: list[Any] = []
     for _ in range(100_000):
         deep = [deep]
@@ -256,8 +264,8 @@ def test_deep_entry_is_malformed() -> None:
     assert found == Entry("entry", body, Verdict.MALFORMED)
 
 
-def test_content_that_is_no_json_is_malformed() -> None:
-    """An entry whose content cannot be written as JSON is malformed, and makes nothing fail."""
+def test_unserializable_content_is_malformed() -> None:
+    """An entry whose content has no JSON form counts as malformed and raises nothing."""
     circle: list[Any] = []
     circle.append(circle)
     for content in ({"x": circle}, {("a",): 1}):
@@ -265,6 +273,6 @@ def test_content_that_is_no_json_is_malformed() -> None:
         assert (found.id, found.verdict) == ("entry", Verdict.MALFORMED)
 
 
-def test_half_a_surrogate_pair_is_written() -> None:
-    """Half of a surrogate pair, which UTF-8 cannot hold, is escaped in the body."""
+def test_lone_surrogate_is_escaped() -> None:
+    """The body escapes half of a surrogate pair, which UTF-8 cannot hold."""
     assert json.loads(read(_entry({"id": "a", "x": "\ud800"}), WINDOW).body)["x"] == "\ud800"

@@ -1,4 +1,4 @@
-"""Filters against a plain reference: what the patterns mean, written down without compilation."""
+"""Filters compared with a reference that matches patterns without compilation."""
 
 import pytest
 from hypothesis import example as by_example
@@ -39,9 +39,8 @@ _PATTERN = st.builds(
 @by_example(["!a", "b|a"], "a")
 @by_example(["a*"], "a\n")
 @by_example(["a"], "a\n")
-def test_a_compiled_filter_lets_pass_what_the_reference_does(
-    patterns: list[str], value: str | None
-) -> None:
+def test_compiled_filter_agrees_with_reference(patterns: list[str], value: str | None) -> None:
+    """A compiled filter matches exactly the values that the reference matches."""
     chosen = Filter(patterns)
     assert chosen.matches(value) is _passes(patterns, value)
     assert (chosen.mismatch_reason(value) is None) is chosen.matches(value)
@@ -58,14 +57,13 @@ def test_a_compiled_filter_lets_pass_what_the_reference_does(
         ("team-?", "team-a/x", False),
     ],
 )
-def test_stars_cross_slashes_brackets_name_characters_and_case_counts(
-    pattern: str, value: str, matches: bool
-) -> None:
+def test_pattern_syntax_has_documented_meaning(pattern: str, value: str, matches: bool) -> None:
+    """A star crosses slashes, brackets list characters, and case counts."""
     assert Filter([pattern]).matches(value) is matches
 
 
 @pytest.mark.parametrize(
-    ("patterns", "value", "says"),
+    ("patterns", "value", "reason"),
     [
         (["team-a/*", "!*-x"], "team-a/x-x", '"team-a/x-x" is excluded by !*-x'),
         (["v*", "!v0*"], "latest", '"latest" is none of: v*, !v0*'),
@@ -74,12 +72,14 @@ def test_stars_cross_slashes_brackets_name_characters_and_case_counts(
         ([], "x", None),
     ],
 )
-def test_an_objection_says_which_pattern_decided(
-    patterns: list[str], value: str | None, says: str | None
+def test_mismatch_reason_names_deciding_pattern(
+    patterns: list[str], value: str | None, reason: str | None
 ) -> None:
-    assert Filter(patterns).mismatch_reason(value) == says
+    """A mismatch reason names the patterns that decided, and a match has none."""
+    assert Filter(patterns).mismatch_reason(value) == reason
 
 
-def test_many_stars_do_not_make_matching_slow() -> None:
-    # Exponential in a backtracking engine: this would not end.
+def test_many_stars_match_fast() -> None:
+    """A pattern of many stars does not make matching exponentially slow."""
+    # A backtracking engine would need exponential time for this.
     assert not Filter(["*a" * 200 + "b"]).matches("a" * 2000)

@@ -1,4 +1,4 @@
-"""What the ledger stores and says, with a table that only notes what it is asked."""
+"""What the ledger and its leases write, checked with a table that notes its calls."""
 
 import hashlib
 from collections.abc import AsyncIterator
@@ -52,22 +52,22 @@ def _lease(table: Table) -> Lease:
 
 @pytest.fixture
 async def ledger() -> AsyncIterator[Ledger]:
-    """The ledger of an account that is never reached."""
+    """The ledger of an account that no test connects to."""
     text = "AccountName=a;AccountKey=a2V5;TableEndpoint=https://tables.example"
     async with session() as shared:
         yield Ledger(ConnectionString("AcrEventsStorage", text), shared, lease_duration=DURATION)
 
 
-def test_rows_of_the_ledger_stay() -> None:
-    """The table and the keys of its rows are stored: another would recover everything again."""
+def test_ledger_row_keys_are_stable() -> None:
+    """The table and its row keys stay the same, so that no run recovers everything again."""
     assert TABLE == "acrrecovered"
     assert row_key("webhook", "/a\ud800") == hashlib.sha256(b"webhook /a\\ud800").hexdigest()
     digest = "8591087f20ee43ab351638843c060392db28fcb72eeb630134795ff4c684dea0"
     assert row_key("event", "x") == digest
 
 
-async def test_recovered_event_is_a_row(ledger: Ledger) -> None:
-    """What was recovered is a row of its webhook's partition, with the instant in it."""
+async def test_recovered_delivery_is_a_row(ledger: Ledger) -> None:
+    """The ledger stores a recovered delivery as a row of its webhook's partition, with the time."""
     table = Table()
     ledger._table = cast("TableClient", table)
     await ledger.add(WEBHOOK, "row", NOW)
@@ -75,8 +75,8 @@ async def test_recovered_event_is_a_row(ledger: Ledger) -> None:
     assert table.calls == [("upsert_entity", entity, {"mode": UpdateMode.REPLACE})]
 
 
-async def test_rows_are_forgotten_by_hundreds(ledger: Ledger) -> None:
-    """Rows are deleted in transactions of 100, which is as many as Storage takes."""
+async def test_rows_are_removed_by_hundreds(ledger: Ledger) -> None:
+    """The ledger deletes rows in transactions of 100, the most that Storage accepts."""
     table = Table()
     ledger._table = cast("TableClient", table)
     rows = [str(number) for number in range(201)]
@@ -88,8 +88,8 @@ async def test_rows_are_forgotten_by_hundreds(ledger: Ledger) -> None:
     ]
 
 
-async def test_lease_is_a_row_with_its_end(ledger: Ledger) -> None:
-    """A lease is a row of a partition of its own, which says until when it holds."""
+async def test_lease_row_holds_its_end(ledger: Ledger) -> None:
+    """A lease is a row of a partition of its own that holds its end."""
     table = Table()
     ledger._table = cast("TableClient", table)
     lease = ledger.lease(WEBHOOK)
@@ -108,7 +108,7 @@ async def test_lease_is_a_row_with_its_end(ledger: Ledger) -> None:
 
 
 async def test_lease_is_renewed_after_a_third(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lease is written again, over its own row alone, when a third of its time is over."""
+    """A run renews its lease, by its own row alone, when a third of the lease duration is over."""
 
     class Clock(datetime):
         at = NOW
@@ -137,7 +137,7 @@ async def test_lease_is_renewed_after_a_third(monkeypatch: pytest.MonkeyPatch) -
 
 
 async def test_missing_table_is_created() -> None:
-    """Where the table is missing it is created, also where another creates it meanwhile."""
+    """Acquiring a lease creates a missing table, even where another run creates it meanwhile."""
     for meanwhile in (None, ResourceExistsError()):
         table = Table(ResourceNotFoundError(), meanwhile)
         assert await _lease(table).acquire_or_renew() is False
@@ -145,14 +145,14 @@ async def test_missing_table_is_created() -> None:
         assert names == ["create_entity", "create_table", "create_entity"]
 
 
-async def test_lease_that_just_vanished_is_taken() -> None:
-    """A lease that is let go while it is looked at is left to the next run."""
+async def test_lease_released_meanwhile_counts_as_held() -> None:
+    """A run leaves a lease that is released during its check to the next run."""
     with pytest.raises(LeaseHeldError):
         await _lease(Table(ResourceExistsError(), ResourceNotFoundError())).acquire_or_renew()
 
 
-async def test_lease_ends_by_itself() -> None:
-    """Letting go of a lease never fails, and is asked for once."""
+async def test_release_never_fails() -> None:
+    """Releasing a lease never fails, and asks Storage once."""
     table = Table({"etag": "e"}, HttpResponseError())
     lease = _lease(table)
     await lease.acquire_or_renew()
@@ -182,16 +182,16 @@ AGAIN = "the next run tries again"
         (TokenUnavailable(), f"(TokenUnavailable): {TokenUnavailable()}"),
     ],
 )
-async def test_failing_call_says_what_to_do(error: Exception, message: str) -> None:
-    """Whatever fails is named by status or kind, with what to do, and quotes nothing."""
+async def test_ledger_error_names_the_remedy(error: Exception, message: str) -> None:
+    """A failed call raises an error with its status or class and the remedy, and quotes nothing."""
     with pytest.raises(LedgerUnavailable) as caught:
         await _lease(Table(error)).acquire_or_renew()
     assert str(caught.value) == f"the table acrrecovered cannot be used {message}"
     assert caught.value.__cause__ is error
 
 
-async def test_call_is_tried_twice_as_this_app(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A call of the table's service is tried once more, and names the app and its version."""
+async def test_table_client_retries_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table's client retries a call once and names the app and its version."""
     given: dict[str, Any] = {}
 
     class Service:
@@ -222,8 +222,8 @@ async def test_call_is_tried_twice_as_this_app(monkeypatch: pytest.MonkeyPatch) 
         (ConnectionString("Name", "QueueEndpoint=https://q.example"), "^Name leads to no tables: "),
     ],
 )
-async def test_account_without_tables_is_named(connection: Connection, message: str) -> None:
-    """An account whose tables nobody knows is named by its setting when the app starts."""
+async def test_account_without_tables_names_setting(connection: Connection, message: str) -> None:
+    """An account without a known table URL raises an error with its setting's name at startup."""
     async with session() as shared:
         with pytest.raises(ValueError, match=message):
             Ledger(connection, shared, lease_duration=DURATION)
