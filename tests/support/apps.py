@@ -52,7 +52,7 @@ def copy_app(folder: Path) -> Path:
 
 
 def write_routes(app: Path, routes: Routes) -> None:
-    """Gives the copy in `app` these routes."""
+    """Writes `routes` to the copy in `app`."""
     (app / "routes.json").write_text(json.dumps(routes))
 
 
@@ -60,7 +60,7 @@ def write_routes(app: Path, routes: Routes) -> None:
 def served(
     settings: Mapping[str, str], *options: str, folder: Path = ROOT, port: int | None = None
 ) -> Iterator[str]:
-    """Serves the app in `folder` with the local host. Gives the function's URL.
+    """Serves the app in `folder` with the local host. Yields the function's URL.
 
     `options` are the host's. local.settings.json is not read.
     """

@@ -1,4 +1,4 @@
-"""A certificate for servers of the tests' own, and the authority that vouches for it."""
+"""A certificate for the tests' own servers, and the authority that signs it."""
 
 import atexit
 from functools import cache

@@ -1,4 +1,4 @@
-"""What Azure puts around the app: tokens for its identity, and roles."""
+"""A test double of Azure: tokens for the app's identity, and roles."""
 
 import time
 from dataclasses import dataclass, field
@@ -17,21 +17,22 @@ _DENIED = b"<Error><Code>AuthorizationPermissionMismatch</Code><Message>No.</Mes
 
 @dataclass
 class Cloud:
-    """What Azure puts around the app: tokens for its identity, and roles that are looked at.
+    """Gives tokens to the app's identity, and checks its roles.
 
-    The roles stand in front of Azurite, which knows none.
+    It checks roles in front of Azurite, which has none.
     """
 
     azurite: int
     roles: frozenset[str] = ALL
     has_identity: bool = True
-    busy: int = 0  # so many queues are not created, as storage is busy
-    calls: list[tuple[str, str]] = field(default_factory=list)  # what was asked of Storage
-    tokens: list[str] = field(default_factory=list)  # for whom a token was asked
+    busy: int = 0  # how many queue creations fail with ServerBusy
+    # The role that each request to Storage needs, and the path of the request.
+    calls: list[tuple[str, str]] = field(default_factory=list)
+    tokens: list[str] = field(default_factory=list)  # the client id of each token request
     settings: dict[str, str] = field(default_factory=dict)
 
     async def token(self, request: web.Request) -> web.Response:
-        """As App Service gives them to an app."""
+        """A token, in the form that App Service gives it to an app."""
         assert request.headers["X-IDENTITY-HEADER"] == HEADER
         assert request.query["resource"] == "https://storage.azure.com"
         self.tokens.append(request.query.get("client_id", ""))
@@ -50,7 +51,7 @@ class Cloud:
         return web.json_response(document | {"resource": request.query["resource"]})
 
     async def storage(self, request: web.Request) -> web.Response:
-        """Hands a request on to Azurite, if a role allows it."""
+        """Forwards a request to Azurite if a role allows it."""
         assert request.headers["Authorization"].startswith("Bearer ")
         if request.path.endswith("/messages") and request.method == "POST":
             needed = "send"

@@ -1,8 +1,8 @@
-"""`python -m tools` in processes of their own that start fast.
+"""Runs `python -m tools` in processes that start fast.
 
-They are forked from a server that has imported the packages of others, but nothing of this
-project: importing takes longer than most commands. The server trusts the tests' own certificates,
-as the trust is decided when a package is imported.
+A server that has imported third-party packages, and nothing of this project, forks them: the
+imports take longer than most commands. The server trusts the tests' own certificates, as packages
+read the trusted ones when they are imported.
 """
 
 import asyncio
@@ -69,7 +69,7 @@ class Command:
         os.kill(self._process.pid, number)
 
     def until(self, text: str) -> str:
-        """What it has written, both streams, once `text` is in that."""
+        """Waits until both streams together contain `text`. Returns what it has written."""
         deadline = time.monotonic() + TIMEOUT_SECONDS
         while text not in (written := "".join(self._read())):
             assert self._process.is_alive(), f"It ended without {text!r}.\n{written}"
@@ -78,7 +78,7 @@ class Command:
         return written
 
     def wait(self, *, traceback_allowed: bool = False) -> Ended:
-        """Waits until it ends. It must not show a traceback, unless that is the test's own."""
+        """Waits until it ends. It must not print a traceback, unless `traceback_allowed`."""
         self._process.join(TIMEOUT_SECONDS)
         status = self._process.exitcode
         self._process.kill()
@@ -94,17 +94,17 @@ class Command:
         return output, errors
 
     async def ended(self) -> Ended:
-        """As `wait`, while this event loop serves what it asks for."""
+        """The same as `wait`, while this event loop serves its requests."""
         return await asyncio.to_thread(self.wait)
 
 
 def run_tools(*arguments: str, **settings: str) -> Ended:
-    """`python -m tools` with `arguments`, to its end."""
+    """Runs `python -m tools` with `arguments` until it ends."""
     return Command(*arguments, settings=settings).wait()
 
 
 async def run_tools_async(*arguments: str, **settings: str) -> Ended:
-    """As `run_tools`, while this event loop serves what the command asks for."""
+    """The same as `run_tools`, while this event loop serves the command's requests."""
     return await Command(*arguments, settings=settings).ended()
 
 
@@ -132,7 +132,7 @@ def _run(
     patch: str,
     files: tuple[str, str],
 ) -> None:
-    """The process itself."""
+    """Runs the command in the forked process."""
     for number, file in enumerate(files, 1):
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     os.chdir(folder)

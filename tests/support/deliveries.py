@@ -21,7 +21,7 @@ from tools import examples
 TESTS = Path(__file__).parent.parent
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
-# The event's schema as it was when a version was released, references put in place.
+# The event schema of each release, with references resolved.
 RELEASED = [
     Draft202012Validator(json.loads(file.read_bytes()), format_checker=FORMATS)
     for file in sorted((TESTS / "released").glob("event.*.json"))
@@ -58,33 +58,34 @@ def example(action: str, /, **changes: object) -> dict[str, Any]:
 
 
 def payload(action: str, /, **changes: object) -> Payload:
-    """As `example`, which is valid."""
+    """The same as `example`, as a valid payload."""
     return cast("Payload", example(action, **changes))
 
 
 def recent(action: str = "push", age: timedelta = timedelta(hours=1)) -> dict[str, Any]:
-    """A delivery of `age` ago under an id of its own."""
+    """A delivery from `age` ago, with a new id."""
     timestamp = (datetime.now(UTC) - age).isoformat().replace("+00:00", "Z")
     return {**examples.anew(examples.documented(action)), "timestamp": timestamp}
 
 
 def delivery(body: bytes | dict[str, Any], registry: str | None = None) -> Delivery:
-    """`body` as the function receives it now."""
+    """The delivery that the function receives now, with `body`."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     return Delivery(raw, registry, None, datetime.now(UTC))
 
 
 async def reject(connection: str, *bodies: bytes | dict[str, Any], **settings: str) -> None:
-    """Lets the app refuse `bodies`: under `settings`, or those of another registry."""
+    """Makes the app reject `bodies`, with `settings` or an allow-list of another registry."""
     settings = settings or {"ACR_REGISTRIES": "other.azurecr.io"}
     receiver = App.from_environment({"AcrEventsStorage": connection, **settings})
-    answers = await asyncio.gather(*(receiver.pipeline.process(delivery(body)) for body in bodies))
-    assert all(400 <= answer.status < 500 for answer in answers)
+    process = receiver.pipeline.process
+    responses = await asyncio.gather(*(process(delivery(body)) for body in bodies))
+    assert all(400 <= response.status < 500 for response in responses)
     await receiver.queues.close()
 
 
 def read_back(event: Mapping[str, Any]) -> None:
-    """Reads an event as its consumers would. Fails where one of them would fail."""
+    """Reads an event as its consumers do. Fails if one of them would fail."""
     assert violations(validator("event.v1.json"), event) == []
     for released in RELEASED:
         released.validate(event)

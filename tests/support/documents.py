@@ -26,6 +26,6 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 def block(name: str, language: str, containing: str) -> str:
-    """The one code block in `language` of the document `name` that has `containing` in it."""
+    """The only code block in `language` of the document `name` that contains `containing`."""
     [found] = [block for block in blocks(read(name), language) if containing in block]
     return found

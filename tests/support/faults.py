@@ -1,4 +1,4 @@
-"""A TCP proxy in front of Azurite that fails the ways a storage account can."""
+"""A TCP proxy in front of Azurite that fails in the ways that a storage account can."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -19,21 +19,26 @@ Content-Length: 0\r
 \r
 """
 
+_STALL_SECONDS = 3600.0
+_LATE_SECONDS = 1.5
+_DRIP_SECONDS = 1.0
+_FLUSH_SECONDS = 0.01
+
 Hook = Callable[[int], Awaitable[None]]
 
 
 class FaultProxy:
-    """Forwards requests to Azurite, but for what `fault` does to those whose path has `only`.
+    """Forwards requests to Azurite. Applies `fault` to those whose request line contains `only`.
 
-    pass      nothing; `before` is called before a request is served, `after` before its answer
-    refuse    no listener: connections are refused, open ones broken off
-    stall     the request is read and never answered
+    pass      no fault; `before` is called before a request is served, `after` before its response
+    refuse    no listener: new connections are refused, open ones closed
+    stall     the request is read and gets no response
     busy      503 ServerBusy
-    cut       the connection is broken off instead of an answer; nothing is stored
-    half      the connection is broken off in the middle of the answer; the request was served
-    drip      the answer comes at one byte a second; the request was served
-    late      the request is served and answered after one and a half seconds
-    swallow   the request is served and never answered
+    cut       the connection closes instead of a response; nothing is stored
+    half      the connection closes in the middle of the response; the request was served
+    drip      the response has one byte a second; the request was served
+    late      the request is served, and the response comes after _LATE_SECONDS
+    swallow   the request is served and gets no response
     deleting  409 QueueBeingDeleted
     """
 
@@ -61,7 +66,7 @@ class FaultProxy:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
 
     async def stop(self) -> None:
-        """Listens no more, and breaks off what is open."""
+        """Stops the listener and closes open connections."""
         if self._server:
             self._server.close()
             self._server = None
@@ -72,12 +77,12 @@ class FaultProxy:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def set(self, fault: str, *, only: str = "", times: int | None = None) -> None:
-        """From now on `fault` happens; to as many requests as `times` says, or to all."""
+        """Applies `fault` to the next `times` requests, or to all."""
         self.fault, self.only, self.times = fault, only, times
         if fault == "refuse":
             await self.stop()
         else:
-            for writer in self._open:  # what is under way belongs to the fault before
+            for writer in self._open:  # open requests belong to the fault before
                 writer.transport.abort()
             if self._server is None:
                 await self.start()
@@ -96,7 +101,7 @@ class FaultProxy:
                 number = self.requests
                 if self.before:
                     await self.before(number)
-                if not await self._answer(request, writer, number):
+                if not await self._respond(request, writer, number):
                     break
         except (OSError, asyncio.IncompleteReadError):
             pass
@@ -111,11 +116,11 @@ class FaultProxy:
             self.times -= 1
         return self.fault
 
-    async def _answer(self, request: bytes, writer: asyncio.StreamWriter, number: int) -> bool:
-        """Answers one request; whether the connection can take another."""
+    async def _respond(self, request: bytes, writer: asyncio.StreamWriter, number: int) -> bool:
+        """Responds to one request. Returns whether the connection can serve another."""
         match self._fault_for(request):
             case "stall":
-                await asyncio.sleep(3600)
+                await asyncio.sleep(_STALL_SECONDS)
             case "busy":
                 writer.write(_BUSY)
             case "deleting":
@@ -123,28 +128,28 @@ class FaultProxy:
             case "cut":
                 return False
             case "half":
-                answer = await self._forward(request)
-                writer.write(answer[: len(answer) // 2])
+                response = await self._forward(request)
+                writer.write(response[: len(response) // 2])
                 await writer.drain()
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(_FLUSH_SECONDS)
                 return False
             case "drip":
                 for byte in await self._forward(request):
                     writer.write(bytes([byte]))
                     await writer.drain()
-                    await asyncio.sleep(1)
+                    await asyncio.sleep(_DRIP_SECONDS)
             case "late":
-                answer = await self._forward(request)
-                await asyncio.sleep(1.5)
-                writer.write(answer)
+                response = await self._forward(request)
+                await asyncio.sleep(_LATE_SECONDS)
+                writer.write(response)
             case "swallow":
                 await self._forward(request)
-                await asyncio.sleep(3600)
+                await asyncio.sleep(_STALL_SECONDS)
             case _:
-                answer = await self._forward(request)
+                response = await self._forward(request)
                 if self.after:
                     await self.after(number)
-                writer.write(answer)
+                writer.write(response)
         await writer.drain()
         return True
 
@@ -152,10 +157,10 @@ class FaultProxy:
         reader, writer = await asyncio.open_connection("127.0.0.1", self._target)
         head, _, body = request.partition(b"\r\n\r\n")
         writer.write(head + b"\r\nConnection: close\r\n\r\n" + body)
-        answer = await reader.read(-1)
+        response = await reader.read(-1)
         writer.close()
-        # The connection behind us ends with the answer, the one before us goes on.
-        return answer.replace(b"\r\nConnection: close", b"", 1)
+        # Azurite closes its connection after the response; the client's stays open.
+        return response.replace(b"\r\nConnection: close", b"", 1)
 
 
 async def _read_request(reader: asyncio.StreamReader) -> bytes:

@@ -1,4 +1,4 @@
-"""Queues without Storage."""
+"""Queues in memory, without Storage."""
 
 import json
 from collections import defaultdict
@@ -10,7 +10,7 @@ from shared.storage.queues import Depth
 
 
 class InMemoryQueues:
-    """Keeps messages in memory. Queues in `broken` take none."""
+    """Keeps messages in memory. Queues in `broken` accept none."""
 
     def __init__(self, *broken: str) -> None:
         self.messages: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -19,7 +19,7 @@ class InMemoryQueues:
     async def send(
         self, queue: str, message: bytes, deadline: float, request_id: str | None = None
     ) -> None:
-        """Keeps `message`. Raises StorageUnavailable where `queue` is broken."""
+        """Keeps `message`. Raises StorageUnavailable if `queue` is broken."""
         assert deadline > 0
         assert len(message) <= MAX_MESSAGE_BYTES
         if queue in self._broken:

@@ -1,4 +1,4 @@
-"""Servers of the tests' own."""
+"""The tests' own servers."""
 
 import ssl
 from collections.abc import Awaitable, Callable
@@ -13,7 +13,7 @@ from tests.support.certificates import certificates
 from tools.localhost.ports import free_port
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-# Has a request served by the server that it was meant for.
+# Forwards a request to the server that it was sent to.
 Served = Callable[[], Awaitable[web.Response]]
 Guard = Callable[[web.Request, Served], Awaitable[web.Response]]
 
@@ -28,7 +28,7 @@ class Listen(Protocol):
 
 
 def listener(stack: AsyncExitStack) -> Listen:
-    """Serves handlers on ports of their own until `stack` is closed."""
+    """Serves each handler on a port of its own until `stack` is closed."""
 
     async def listen(handler: Handler, *, tls: bool = False) -> int:
         context = None
@@ -48,7 +48,7 @@ def listener(stack: AsyncExitStack) -> Listen:
 
 
 async def forward(request: web.Request, server: str) -> web.Response:
-    """Hands `request` on to `server`, and back its response."""
+    """Forwards `request` to `server`, and returns its response."""
     kept = {name: v for name, v in request.headers.items() if name not in _HOP_BY_HOP}
     async with (
         aiohttp.ClientSession(auto_decompress=False) as session,

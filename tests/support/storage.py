@@ -1,4 +1,4 @@
-"""A storage account as it looks from outside the app."""
+"""A storage account, seen from outside the app."""
 
 import json
 from typing import Any
@@ -21,7 +21,7 @@ class StorageAccount:
         return [str(queue.name) async for queue in self.service.list_queues()]
 
     async def take(self, queue: str) -> list[QueueMessage]:
-        """Takes every message off `queue`. The contents are bytes."""
+        """Takes every message off `queue`. Its content is bytes."""
         client = self.service.get_queue_client(
             queue, message_decode_policy=BinaryBase64DecodePolicy()
         )
@@ -36,13 +36,13 @@ class StorageAccount:
         return [json.loads(message.content) for message in await self.take(queue)]
 
     async def ids(self, queue: str) -> list[str]:
-        """Takes every event off `queue`. Their ids; none where there is no such queue."""
+        """Takes every event off `queue`. Returns their ids; none if the queue does not exist."""
         if queue not in await self.queues():
             return []
         return [event["id"] for event in await self.documents(queue)]
 
     async def stored_ids(self) -> list[str]:
-        """Takes every message off every queue. The ids of the deliveries in them."""
+        """Takes every message off every queue. Returns the ids of their deliveries."""
         ids = []
         for queue in await self.queues():
             for document in await self.documents(queue):

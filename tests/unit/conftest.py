@@ -6,7 +6,7 @@ import pytest
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Lets no test in this folder open a socket."""
+    """Disables sockets in every test of this folder."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker("disable_socket")

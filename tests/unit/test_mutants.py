@@ -1,3 +1,5 @@
+"""The mutants of the mutation test, and the list of modules that it changes."""
+
 import subprocess
 import sys
 import tomllib
@@ -27,7 +29,7 @@ from tools.mutations import mutants
     ],
 )  # fmt: skip
 def test_each_operator_has_its_mutants(statement: str, changes: set[str]) -> None:
-    """An expression is changed once in each place, and in no other way."""
+    """The mutator changes each expression once in each place, and in no other way."""
     found = {mutant.source for mutant in mutants("m", f"x = {statement}")}
     assert found == {f"x = {change}" for change in changes}
 
@@ -46,19 +48,19 @@ def test_each_operator_has_its_mutants(statement: str, changes: set[str]) -> Non
     ],
 )  # fmt: skip
 def test_statements_are_removed_or_return_nothing(body: str, changed: str) -> None:
-    """What a statement does is taken away in one of its mutants."""
+    """One mutant of each statement removes the effect of the statement."""
     found = {mutant.source for mutant in mutants("m", f"def f():\n    {body}")}
     assert f"def f():\n    {changed}" in found
 
 
-def test_notes_for_readers_are_unchanged() -> None:
+def test_docstrings_and_annotations_have_no_mutants() -> None:
     """Docstrings, annotations and decorators have no mutants."""
     source = '"""Text."""\n\n@d(a=True)\nclass C:\n    """Text."""\n    a: "x"\n'
     assert list(mutants("m", source)) == []
 
 
 def test_key_stays_when_lines_move() -> None:
-    """A mutant is named by function and line's text; the same twice is numbered."""
+    """A mutant's key holds its function and its line's text, and a number if these repeat."""
     source = "def f(a):\n    return a[1]\n\nclass C:\n    b = [1, 1]\n"
     keys = [mutant.key for mutant in mutants("m", source)]
     assert keys == [
@@ -70,8 +72,8 @@ def test_key_stays_when_lines_move() -> None:
     assert [mutant.key for mutant in mutants("m", "import re\n\n\n" + source)] == keys
 
 
-def test_changed_source_takes_the_file_s_place() -> None:
-    """A process imports the mutant under the module's name, and knows where its file is."""
+def test_mutant_replaces_its_module() -> None:
+    """A process imports the mutant under the module's name, and `__file__` stays the same."""
     code = (
         "import sys; from pathlib import Path; from tools.mutants import Finder, ROOT\n"
         "sys.meta_path.insert(0, Finder(ROOT / 'shared/limits.py', 'MAX_MESSAGE_BYTES = 1'))\n"
@@ -85,7 +87,7 @@ def test_changed_source_takes_the_file_s_place() -> None:
 
 
 def test_every_pattern_names_modules() -> None:
-    """No pattern in the list is out of date, and each module has tests that are there."""
+    """Every pattern in the list matches a module, and the tests of every module exist."""
     settings = tomllib.loads(LIST.read_text())
     assert all(any(ROOT.glob(pattern)) for pattern in settings["files"])
     jobs = modules(settings)

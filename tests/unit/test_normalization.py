@@ -1,3 +1,5 @@
+"""Events that the app makes from valid deliveries."""
+
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +27,8 @@ def _event(delivery: Payload, registry: Registry | None = REGISTRY) -> CloudEven
     return event
 
 
-def test_a_push_is_the_event_that_event_grid_sends() -> None:
+def test_push_matches_event_grid_event() -> None:
+    """A push becomes the event that Event Grid sends, with the registry in extension attributes."""
     delivery = payload("push")
     resource_id = (
         "/subscriptions/0/resourceGroups/g/providers/Microsoft.ContainerRegistry/registries/my"
@@ -61,32 +64,37 @@ def test_a_push_is_the_event_that_event_grid_sends() -> None:
         ("chart_delete", {}, "ChartDeleted", "wordpress:5.4.0.tgz"),
     ],
 )  # fmt: skip
-def test_type_and_subject_are_those_of_event_grid(
+def test_type_and_subject_match_event_grid(
     action: str, changes: dict[str, Any], type_: str, subject: str
 ) -> None:
+    """An event has the type and the subject that Event Grid gives it."""
     event = _event(payload(action, **changes))
     assert event["type"] == f"Microsoft.ContainerRegistry.{type_}"
     assert event["subject"] == subject
 
 
 @pytest.mark.parametrize("action", event_actions())
-def test_data_is_the_delivery_itself(action: str) -> None:
+def test_data_is_whole_delivery(action: str) -> None:
+    """An event's data is the whole delivery, with its unknown fields."""
     assert _event(payload(action, future=[1, None]))["data"] == payload(action, future=[1, None])
 
 
 @pytest.mark.parametrize("action", event_actions())
-def test_a_registry_that_nobody_names_is_said_to_be_unknown(action: str) -> None:
+def test_unknown_registry_has_placeholder_source(action: str) -> None:
+    """An event of an unknown registry has a placeholder source and no registry attributes."""
     event = _event(payload(action), None)
     assert event["source"] == "https://unknown.invalid"
     assert "acrregistry" not in event
     assert "acrreference" not in event
 
 
-def test_without_a_resource_id_the_source_is_the_login_server() -> None:
+def test_login_server_is_default_source() -> None:
+    """Without a resource id, the event's source is the login server."""
     assert _event(payload("delete"))["source"] == "https://myregistry.azurecr.io"
 
 
-def test_a_deletion_without_digest_has_no_reference() -> None:
+def test_deletion_without_digest_lacks_reference() -> None:
+    """A deletion without a digest has a registry attribute and no reference."""
     event = _event(payload("delete", target__digest=...))
     assert "acrreference" not in event
     assert event["acrregistry"] == "myregistry.azurecr.io"
@@ -95,18 +103,21 @@ def test_a_deletion_without_digest_has_no_reference() -> None:
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
-def test_the_trace_of_the_request_goes_on() -> None:
+def test_event_keeps_request_trace() -> None:
+    """An event carries the trace of its request."""
     event = to_cloud_event(payload("push"), actions()["push"], REGISTRY, TRACE)
     assert event["traceparent"] == TRACE
     assert violations(EVENT, event) == []
 
 
 @pytest.mark.parametrize("trace", [None, "", "x", TRACE + "\n", TRACE.upper(), TRACE[:-1]])
-def test_a_trace_that_is_none_is_left_out(trace: str | None) -> None:
+def test_invalid_trace_is_omitted(trace: str | None) -> None:
+    """An event omits a trace that is not a valid `traceparent`."""
     assert "traceparent" not in to_cloud_event(payload("push"), actions()["push"], REGISTRY, trace)
 
 
-def test_a_released_schema_is_still_where_it_was_and_refuses_what_is_no_event() -> None:
+def test_released_schema_keeps_its_id() -> None:
+    """A released event schema keeps its `$id` and rejects a document that is not an event."""
     released = sorted((Path(__file__).parent.parent / "released").glob("event.*.json"))
     assert released
     for file in released:
@@ -118,10 +129,11 @@ def test_a_released_schema_is_still_where_it_was_and_refuses_what_is_no_event() 
 
 @pytest.mark.parametrize("action", event_actions())
 @pytest.mark.parametrize("registry", [REGISTRY, None])
-def test_azure_and_cloudevents_readers_read_the_event_back(
+def test_client_libraries_read_every_event(
     action: str,
     registry: Registry | None,
 ) -> None:
+    """The Azure and the CloudEvents library read every event back."""
     read_back(to_cloud_event(payload(action), actions()[action], registry, TRACE))
 
 
@@ -145,17 +157,19 @@ def test_azure_and_cloudevents_readers_read_the_event_back(
         {"extension": {}},
     ],
 )
-def test_the_event_schema_refuses_what_we_must_not_emit(change: dict[str, Any]) -> None:
+def test_event_schema_rejects_bad_attributes(change: dict[str, Any]) -> None:
+    """The event schema rejects each attribute that the app must not emit."""
     assert violations(EVENT, _event(payload("push")) | change)
 
 
-def test_any_event_valid_example_raises_a_valid_event(any_example: Payload) -> None:
+def test_every_example_becomes_valid_event(any_example: Payload) -> None:
+    """Every example of an event action becomes a valid event with the same id."""
     if actions()[any_example["action"]].type:
         assert _event(any_example)["id"] == any_example["id"]
 
 
-def test_recovered_event_says_when() -> None:
-    """An event that was recovered holds the instant in UTC; another holds none."""
+def test_recovered_event_has_recovery_time() -> None:
+    """A recovered event holds the time of its recovery in UTC; another event holds none."""
     at = datetime(2026, 11, 21, 12, 0, 5, tzinfo=UTC)
     event = to_cloud_event(payload("push"), actions()["push"], REGISTRY, recovered_at=at)
     assert event["acrrecovered"] == "2026-11-21T12:00:05Z"
@@ -164,7 +178,7 @@ def test_recovered_event_says_when() -> None:
 
 
 def test_subject_without_fields_is_an_error() -> None:
-    """An action whose schema requires too little for a subject is a fault of the app."""
+    """An action whose schema requires too few fields for a subject raises an error."""
     action = Action("push", "t", ("{nothing}",))
     message = "^the schema of push requires the fields of no subject template$"
     with pytest.raises(AssertionError, match=message):

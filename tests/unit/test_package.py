@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 FUNCTIONS = sorted(file.parent.name for file in ROOT.glob("*/function.json"))
 DEPLOYED = [file for folder in ("shared", *FUNCTIONS) for file in ROOT.glob(f"{folder}/**/*.py")]
-# What requirements.txt brings: each named there, or brought by an extra named there (aiohttp).
+# The packages that requirements.txt installs: it names each, or an extra that needs it (aiohttp).
 PACKAGES = {
     "azure.data.tables", "azure.mgmt.containerregistry",
     "azure.functions", "azure.core", "azure.identity", "azure.storage", "jsonschema", "aiohttp",
@@ -32,14 +32,15 @@ def _imports(file: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("file", DEPLOYED, ids=lambda file: file.stem)
-def test_what_is_deployed_imports_only_what_is_deployed(file: Path) -> None:
-    foreign = {
+def test_deployed_code_imports_deployed_packages(file: Path) -> None:
+    """Deployed code imports only the standard library, `shared` and installed packages."""
+    others = {
         name
         for name in _imports(file)
         if name.split(".")[0] not in sys.stdlib_module_names | {"shared"}
         and not any(name == allowed or name.startswith(f"{allowed}.") for allowed in PACKAGES)
     }
-    assert not foreign
+    assert not others
 
 
 CORE = sorted((ROOT / "shared" / "core").glob("*.py"))
@@ -47,13 +48,14 @@ CORE = sorted((ROOT / "shared" / "core").glob("*.py"))
 
 @pytest.mark.parametrize("file", CORE, ids=lambda file: file.stem)
 def test_core_reads_no_clock(file: Path) -> None:
-    """The core is pure. What import-linter cannot see: a clock, and one half of a package."""
+    """The core reads no clock and imports no network client, which import-linter cannot see."""
     assert "urllib.request" not in _imports(file)
     assert "now(" not in file.read_text()
 
 
 @pytest.mark.parametrize("package", ["azure.identity", "azure.mgmt", "azure.data"])
-def test_what_a_delivery_does_not_need_is_not_loaded_when_the_app_starts(package: str) -> None:
+def test_unneeded_packages_load_on_demand(package: str) -> None:
+    """The app starts without the packages that no delivery needs."""
     code = f"import sys, {', '.join(FUNCTIONS)}; print({package!r} in sys.modules)"
     environment = {
         "PATH": os.environ["PATH"],
@@ -78,27 +80,30 @@ def test_what_a_delivery_does_not_need_is_not_loaded_when_the_app_starts(package
     ],
 )
 def test_each_azure_package_has_its_modules(package: str, modules: set[str]) -> None:
-    """Only these modules use this package of Azure's SDK."""
+    """Only the listed modules import each package of the Azure SDK."""
     users = {
         file.stem for file in DEPLOYED if any(name.startswith(package) for name in _imports(file))
     }
     assert users == modules
 
 
-def test_the_function_takes_post_only_and_asks_for_a_key() -> None:
+def test_function_requires_post_and_key() -> None:
+    """The function accepts only POST requests and requires a function key."""
     function = json.loads((ROOT / "AcrWebhook" / "function.json").read_bytes())
-    trigger, answer = function["bindings"]
+    trigger, response = function["bindings"]
     assert (trigger["type"], trigger["direction"]) == ("httpTrigger", "in")
     assert trigger["methods"] == ["post"]
     assert trigger["authLevel"] == "function"
-    assert (answer["type"], answer["name"]) == ("http", "$return")
+    assert (response["type"], response["name"]) == ("http", "$return")
 
 
-def test_nothing_switches_the_app_to_another_programming_model() -> None:
+def test_app_keeps_its_programming_model() -> None:
+    """No file switches the app to the other programming model."""
     assert not (ROOT / "function_app.py").exists()
 
 
-def test_tools_tests_and_settings_are_not_deployed() -> None:
+def test_tools_and_tests_are_not_deployed() -> None:
+    """`.funcignore` excludes tools, tests and local settings, and includes what the app needs."""
     ignored = (ROOT / ".funcignore").read_text().split()
     for name in ("tools", "tests", "docs", "examples", "local.settings.json", "node_modules", ".*"):
         assert name in ignored
@@ -106,7 +111,8 @@ def test_tools_tests_and_settings_are_not_deployed() -> None:
         assert name not in ignored
 
 
-def test_the_sample_settings_hold_no_secret_and_only_known_names() -> None:
+def test_sample_settings_are_documented_without_secrets() -> None:
+    """The sample settings hold only documented names and no secret."""
     sample = json.loads((ROOT / "local.settings.sample.json").read_bytes())
     assert sample["IsEncrypted"] is False
     assert sample["Values"]["FUNCTIONS_WORKER_RUNTIME"] == "python"
@@ -116,7 +122,8 @@ def test_the_sample_settings_hold_no_secret_and_only_known_names() -> None:
         assert "AccountKey" not in value
 
 
-def test_python_is_the_same_version_everywhere() -> None:
+def test_python_version_is_consistent() -> None:
+    """.python-version and the settings of mypy name the same version of Python."""
     version = (ROOT / ".python-version").read_text().strip()
     assert version == "3.13"
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())

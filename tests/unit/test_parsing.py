@@ -1,3 +1,5 @@
+"""Parsing of request bodies."""
+
 import json
 
 import pytest
@@ -43,24 +45,28 @@ from shared.core.problems import Kind, Problem
         pytest.param(b"1", "not an object", id="number"),
     ],
 )
-def test_a_body_that_is_no_json_object_is_a_400_that_says_why(body: bytes, why: str) -> None:
+def test_invalid_body_is_400_with_reason(body: bytes, why: str) -> None:
+    """A body that is not a JSON object is a 400 that states the reason."""
     with pytest.raises(Problem) as caught:
         parse(body)
     assert caught.value.kind is Kind.NOT_JSON
     assert why in caught.value.detail
 
 
-def test_a_byte_order_mark_is_tolerated() -> None:
+def test_body_may_have_byte_order_mark() -> None:
+    """A body may begin with a byte order mark."""
     assert parse(b'\xef\xbb\xbf{"id":"1"}') == {"id": "1"}
 
 
-def test_whole_surrogate_pairs_and_all_of_unicode_pass_unchanged() -> None:
+def test_unicode_text_passes_unchanged() -> None:
+    """Whole surrogate pairs and all other Unicode text pass unchanged."""
     text = "\U0001f433 \u00e9 \u4e2d \u0000 \ufffd"
     assert parse(json.dumps({"id": text}).encode()) == {"id": text}
     assert parse(json.dumps({"id": text}, ensure_ascii=False).encode()) == {"id": text}
 
 
-def test_numbers_pass_unchanged_up_to_64_bits_and_beyond() -> None:
+def test_numbers_pass_unchanged() -> None:
+    """Numbers pass unchanged, up to 64 bits and beyond."""
     assert parse(b'{"a": 9223372036854775807, "b": 123456789012345678901234567890, "c": 0.5}') == {
         "a": 2**63 - 1,
         "b": 123456789012345678901234567890,
@@ -69,7 +75,8 @@ def test_numbers_pass_unchanged_up_to_64_bits_and_beyond() -> None:
 
 
 @pytest.mark.parametrize(("levels", "passes"), [(MAX_DEPTH, True), (MAX_DEPTH + 1, False)])
-def test_the_deepest_nesting_is_the_same_on_every_python(levels: int, passes: bool) -> None:
+def test_nesting_limit_is_independent_of_python(levels: int, passes: bool) -> None:
+    """The nesting limit is the same on every version of Python."""
     body = b'{"a":' * (levels - 1) + b"{}" + b"}" * (levels - 1)
     if passes:
         assert parse(body)
@@ -78,7 +85,8 @@ def test_the_deepest_nesting_is_the_same_on_every_python(levels: int, passes: bo
             parse(body)
 
 
-def test_many_objects_side_by_side_are_not_taken_for_deep_ones() -> None:
+def test_siblings_do_not_count_as_depth() -> None:
+    """Many objects side by side do not count as deep nesting."""
     assert len(parse(json.dumps({"a": [{}] * 1000}).encode())["a"]) == 1000
 
 
@@ -99,26 +107,26 @@ def test_many_objects_side_by_side_are_not_taken_for_deep_ones() -> None:
         (b"[" * 100_000, "nested deeper than 64 levels"),
     ],
 )  # fmt: skip
-def test_refusal_is_one_sentence(body: bytes, why: str) -> None:
-    """The detail of a body that is no JSON object is one sentence that ends with the reason."""
+def test_parsing_error_is_one_sentence(body: bytes, why: str) -> None:
+    """The detail of a body that is not a JSON object is one sentence that ends with the reason."""
     with pytest.raises(Problem) as caught:
         parse(body)
     assert caught.value.detail == f"The body is not a JSON object: {why}."
 
 
 def test_double_is_read_exactly() -> None:
-    """A number of a double's range, the largest too, is that double."""
+    """The parser reads every number in the range of a double exactly."""
     assert decode(b"[1.7976931348623157e308, -0.25]") == [1.7976931348623157e308, -0.25]
 
 
 def test_any_value_can_be_decoded() -> None:
-    """Other values than objects are values of JSON too."""
+    """`decode` accepts every JSON value, not only objects."""
     assert decode(b"\xef\xbb\xbf[1, null]") == [1, None]
 
 
 @pytest.mark.parametrize(("levels", "passes"), [(64, True), (65, False)])
 def test_depth_counts_levels_not_brackets(levels: int, passes: bool) -> None:
-    """The deepest level counts, whatever values and containers stand beside it."""
+    """The nesting limit counts levels, whatever values and containers stand beside the deepest."""
     deep = b"[" * (levels - 1) + b"]" * (levels - 1)
     body = b'{"x": ["text", 1, null, {}, {"y": [2]}], "deep": ' + deep + b"}"
     if passes:

@@ -1,4 +1,4 @@
-"""The road without Storage: an in-memory memory takes the place of the queues."""
+"""The pipeline with in-memory queues in place of Storage."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ from shared.settings import Settings
 from tests.support.deliveries import example, read_back
 from tests.support.memory import InMemoryQueues
 
-EVENT, RECORD = validator("event.v1.json"), validator("rejected.v1.json")
+EVENT, DEAD_LETTER = validator("event.v1.json"), validator("rejected.v1.json")
 
 
 def _pipeline(memory: InMemoryQueues, routes: Routes | None = None, **environment: str) -> Pipeline:
@@ -36,33 +36,36 @@ async def _receive(
 ) -> tuple[Response, dict[str, Any]]:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     delivery = Delivery(raw, registry, None, datetime.now(UTC))
-    answer = await pipeline.process(delivery)
-    assert len(answer.body) <= 4096
-    return answer, json.loads(answer.body)
+    response = await pipeline.process(delivery)
+    assert len(response.body) <= 4096
+    return response, json.loads(response.body)
 
 
 @pytest.mark.parametrize("action", event_actions())
-async def test_an_event_is_on_its_queue_when_202_is_answered(action: str) -> None:
+async def test_accepted_event_is_on_its_queue(action: str) -> None:
+    """An event is on its queue when the response is 202."""
     memory = InMemoryQueues()
-    answer, said = await _receive(_pipeline(memory), example(action))
-    assert answer.status == 202
-    assert said["queues"] == [f"acr-{action.replace('_', '-')}"]
-    [event] = memory.messages.pop(said["queues"][0])
+    response, document = await _receive(_pipeline(memory), example(action))
+    assert response.status == 202
+    assert document["queues"] == [f"acr-{action.replace('_', '-')}"]
+    [event] = memory.messages.pop(document["queues"][0])
     assert not memory.messages
     assert violations(EVENT, event) == []
-    assert {name: event[name] for name in said if name != "queues"} == {
-        name: said[name] for name in said if name != "queues"
+    assert {name: event[name] for name in document if name != "queues"} == {
+        name: document[name] for name in document if name != "queues"
     }
 
 
-async def test_a_ping_is_answered_and_kept_nowhere() -> None:
+async def test_ping_is_stored_nowhere() -> None:
+    """A ping gets a 200 response, and no queue gets a message."""
     memory = InMemoryQueues()
-    answer, said = await _receive(_pipeline(memory), example("ping"))
-    assert (answer.status, said["action"]) == (200, "ping")
+    response, document = await _receive(_pipeline(memory), example("ping"))
+    assert (response.status, document["action"]) == (200, "ping")
     assert not memory.messages
 
 
-async def test_a_repeated_delivery_is_accepted_again_under_the_same_id() -> None:
+async def test_repeated_delivery_keeps_its_id() -> None:
+    """The pipeline accepts a repeated delivery again, under the same id."""
     memory = InMemoryQueues()
     pipeline = _pipeline(memory)
     for _ in range(2):
@@ -84,51 +87,57 @@ async def test_a_repeated_delivery_is_accepted_again_under_the_same_id() -> None
         (b"{}" + b" " * 1024, {"ACR_MAX_BODY_BYTES": "1024"}, None, "body-too-large", 413),
     ],
 )
-async def test_what_is_refused_is_kept_with_its_reason(
+async def test_rejected_delivery_becomes_dead_letter(
     body: bytes | dict[str, Any],
     environment: dict[str, str],
     registry: str | None,
     reason: str,
     status: int,
 ) -> None:
+    """A rejected delivery is a dead letter with the reason and the status of the response."""
     memory = InMemoryQueues()
     sent = body if isinstance(body, bytes) or body else example("push")
-    answer, said = await _receive(_pipeline(memory, None, **environment), sent, registry)
-    assert answer.status == said["status"] == status
-    assert said["type"].endswith(reason)
-    [record] = memory.messages.pop("acr-rejected")
+    response, document = await _receive(_pipeline(memory, None, **environment), sent, registry)
+    assert response.status == document["status"] == status
+    assert document["type"].endswith(reason)
+    [dead_letter] = memory.messages.pop("acr-rejected")
     assert not memory.messages
-    assert violations(RECORD, record) == []
-    assert (record["reason"], record["status"]) == (reason, status)
-    assert record["errors"] == said["errors"]
-    assert record.get("registry") == registry
+    assert violations(DEAD_LETTER, dead_letter) == []
+    assert (dead_letter["reason"], dead_letter["status"]) == (reason, status)
+    assert dead_letter["errors"] == document["errors"]
+    assert dead_letter.get("registry") == registry
 
 
-async def test_a_ping_with_a_wrong_registry_parameter_says_so() -> None:
-    answer, _ = await _receive(_pipeline(InMemoryQueues()), example("ping"), "not a host")
-    assert answer.status == 422
+async def test_ping_with_invalid_registry_is_422() -> None:
+    """A ping with an invalid registry parameter gets a 422 response."""
+    response, _ = await _receive(_pipeline(InMemoryQueues()), example("ping"), "not a host")
+    assert response.status == 422
 
 
-async def test_an_event_that_no_message_can_hold_is_refused_and_kept() -> None:
+async def test_oversized_event_becomes_dead_letter() -> None:
+    """An event that no queue message can hold gets a 413 response and is a dead letter."""
     memory = InMemoryQueues()
-    # The tag stands in the event twice, in data and in the subject.
-    answer, said = await _receive(_pipeline(memory), example("push", target__tag="v" * 30_000))
-    assert answer.status == 413
-    assert said["type"].endswith("event-too-large")
-    [record] = memory.messages["acr-rejected"]
-    assert json.loads(record["body"]["content"])["target"]["tag"] == "v" * 30_000
+    # The event holds the tag twice, in data and in the subject.
+    response, document = await _receive(
+        _pipeline(memory), example("push", target__tag="v" * 30_000)
+    )
+    assert response.status == 413
+    assert document["type"].endswith("event-too-large")
+    [dead_letter] = memory.messages["acr-rejected"]
+    assert json.loads(dead_letter["body"]["content"])["target"]["tag"] == "v" * 30_000
 
 
 @pytest.mark.parametrize(
     ("delivery", "broken"), [({}, "acr-push"), ({"action": "pull"}, "acr-rejected")]
 )
-async def test_what_could_not_be_stored_is_a_503_that_says_when_to_come_again(
-    delivery: dict[str, Any], broken: str
-) -> None:
-    answer, said = await _receive(_pipeline(InMemoryQueues(broken)), delivery or example("push"))
-    assert answer.status == 503
-    assert answer.headers["Retry-After"] == "10"
-    assert said["type"].endswith("storage-unavailable")
+async def test_storage_failure_is_retryable_503(delivery: dict[str, Any], broken: str) -> None:
+    """A delivery that could not be stored gets a 503 response with `Retry-After`."""
+    response, document = await _receive(
+        _pipeline(InMemoryQueues(broken)), delivery or example("push")
+    )
+    assert response.status == 503
+    assert response.headers["Retry-After"] == "10"
+    assert document["type"].endswith("storage-unavailable")
 
 
 def _two_routes() -> Routes:
@@ -136,57 +145,61 @@ def _two_routes() -> Routes:
     return Routes.parse(json.dumps(routes).encode(), {})
 
 
-async def test_an_event_with_two_queues_lies_on_both() -> None:
+async def test_event_reaches_both_queues() -> None:
+    """An event with two queues is on both when the response is 202."""
     memory = InMemoryQueues()
-    answer, said = await _receive(_pipeline(memory, _two_routes()), example("push"))
-    assert (answer.status, said["queues"]) == (202, ["one", "two"])
+    response, document = await _receive(_pipeline(memory, _two_routes()), example("push"))
+    assert (response.status, document["queues"]) == (202, ["one", "two"])
     assert memory.messages["one"] == memory.messages["two"] != []
 
 
 @pytest.mark.parametrize("keep", ["false", "true"])
-async def test_an_event_that_no_route_takes_is_logged_or_where_that_is_set_kept(
+async def test_unrouted_event_is_logged_or_kept(
     caplog: pytest.LogCaptureFixture, keep: str
 ) -> None:
+    """An unrouted event is logged, and is a dead letter only if the setting asks for it."""
     caplog.set_level(logging.INFO, "acr_webhook")
     memory = InMemoryQueues()
     pipeline = _pipeline(memory, Routes((), "acr-rejected"), ACR_KEEP_UNROUTED=keep)
-    answer, said = await _receive(pipeline, example("push"))
+    response, document = await _receive(pipeline, example("push"))
     [line] = [m for m in caplog.messages if m.startswith("acr_delivery ")]
     logged = json.loads(line.partition(" ")[2])
     assert logged["id"] == example("push")["id"]
     if keep == "false":
-        assert (answer.status, said["queues"], dict(memory.messages)) == (202, [], {})
+        assert (response.status, document["queues"], dict(memory.messages)) == (202, [], {})
         assert (logged["outcome"], logged["queues"]) == ("unrouted", [])
         return
-    assert (answer.status, logged["outcome"], logged["reason"]) == (422, "rejected", "unrouted")
-    [record] = memory.messages["acr-rejected"]
-    assert (record["reason"], record["status"]) == ("unrouted", 422)
+    assert (response.status, logged["outcome"], logged["reason"]) == (422, "rejected", "unrouted")
+    [dead_letter] = memory.messages["acr-rejected"]
+    assert (dead_letter["reason"], dead_letter["status"]) == ("unrouted", 422)
 
 
-async def test_lines_of_the_last_net_are_short_however_much_there_is_to_say(
+async def test_fallback_log_lines_stay_short(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """A line of the fallback log has at most 32,768 characters, however much it reports."""
     names = [f"{'q' * 58}-{number:04}" for number in range(500)]
     routes = {"routes": [{"queue": name} for name in names], "rejectedQueue": "acr-rejected"}
     pipeline = _pipeline(InMemoryQueues(*names), Routes.parse(json.dumps(routes).encode(), {}))
     body = json.dumps(example("push") | {"notes": "n" * 30_000}).encode()
     odd = "😀" * 300
-    answer = await pipeline.process(Delivery(body, None, odd, datetime.now(UTC), odd))
-    assert answer.status == 503
+    response = await pipeline.process(Delivery(body, None, odd, datetime.now(UTC), odd))
+    assert response.status == 503
     assert max(map(len, caplog.messages)) <= 32_768
     lines = [json.loads(m.partition(" ")[2]) for m in caplog.messages if m.startswith(LOST)]
     assert b"".join(decode_body(line["body"]) for line in lines) == body
     assert lines[0]["queues"] == [*names[:100], "and 400 more"]
 
 
-async def test_if_one_queue_of_two_fails_it_is_503_and_the_last_net_names_that_one(
+async def test_fallback_log_names_failed_queue(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """If one queue of two fails, the response is 503 and the fallback log names that queue."""
     memory = InMemoryQueues("two")
-    answer, said = await _receive(_pipeline(memory, _two_routes()), example("push"))
-    assert answer.status == 503
-    assert "two: " in said["detail"]
-    assert "one: " not in said["detail"]
+    response, document = await _receive(_pipeline(memory, _two_routes()), example("push"))
+    assert response.status == 503
+    assert "two: " in document["detail"]
+    assert "one: " not in document["detail"]
     assert len(memory.messages["one"]) == 1
     [line] = [m for m in caplog.messages if m.startswith("acr_lost_delivery ")]
     lost = json.loads(line.partition(" ")[2])
@@ -195,10 +208,11 @@ async def test_if_one_queue_of_two_fails_it_is_503_and_the_last_net_names_that_o
     assert json.loads(lost["body"]["content"]) == example("push")
 
 
-async def test_the_queues_of_an_event_are_served_at_once_under_the_budget_that_is_set(
+async def test_sends_run_concurrently_within_budget(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    both = asyncio.Barrier(2)  # one after the other, they would wait for ever
+    """The pipeline sends to all queues of an event at once, within the configured budget."""
+    both = asyncio.Barrier(2)  # sends one after the other would wait for ever
     left = []
 
     async def send(_: str, _message: bytes, deadline: float, _id: str | None = None) -> None:
@@ -209,14 +223,15 @@ async def test_the_queues_of_an_event_are_served_at_once_under_the_budget_that_i
     monkeypatch.setattr(memory, "send", send)
     pipeline = _pipeline(memory, _two_routes(), ACR_BUDGET_SECONDS="25")
     async with asyncio.timeout(20):
-        answer, _ = await _receive(pipeline, example("push"))
-    assert answer.status == 202
+        response, _ = await _receive(pipeline, example("push"))
+    assert response.status == 202
     assert all(15 < seconds <= 25 for seconds in left)
 
 
-async def test_one_line_is_logged_for_each_delivery_with_what_an_operator_asks_for(
+async def test_each_delivery_logs_one_line(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """The pipeline logs one line for each delivery, with the fields that operators query."""
     caplog.set_level(logging.INFO, "acr_webhook")
     pipeline = _pipeline(InMemoryQueues("acr-delete"))
     for body in (example("push"), example("ping"), example("delete"), {"action": "pull\n"}):
@@ -245,9 +260,10 @@ async def test_one_line_is_logged_for_each_delivery_with_what_an_operator_asks_f
     assert (lines[3]["reason"], lines[3]["action"]) == ("unknown-action", "pull\n")
 
 
-async def test_nobody_can_forge_a_line_or_a_field_of_the_log(
+async def test_log_lines_cannot_be_forged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """No value in a delivery can forge a log line or a log field."""
     caplog.set_level(logging.INFO, "acr_webhook")
     forged = 'x"}\nacr_delivery {"outcome": "accepted", \u2028 é'
     pipeline = _pipeline(InMemoryQueues())
@@ -255,7 +271,7 @@ async def test_nobody_can_forge_a_line_or_a_field_of_the_log(
     name = forged.replace("\n", "")
     await _receive(pipeline, example("push", target__repository=name, id="i" * 5000))
     for record in caplog.records:
-        assert record.msg == "%s %s"  # what came from outside is no part of the text
+        assert record.msg == "%s %s"  # no value from outside is part of the format
         message = record.getMessage()
         assert message.isascii()
         assert message.isprintable()
@@ -279,15 +295,15 @@ DELIVERIES = st.fixed_dictionaries(
     {"action": st.sampled_from([*actions(), "pull"]) | JSON},
     optional={
         "id": st.text(min_size=1) | JSON,
-        "timestamp": st.datetimes().map(lambda moment: moment.isoformat() + "Z") | JSON,
+        "timestamp": st.datetimes().map(lambda timestamp: timestamp.isoformat() + "Z") | JSON,
         "target": st.dictionaries(FIELDS, st.just("sha256:ab") | JSON) | JSON,
         "request": st.dictionaries(FIELDS, st.just("a.azurecr.io") | JSON) | JSON,
     },
 )
 VALID = st.builds(
-    lambda action, id_, moment, repository, tag, more: {
+    lambda action, id_, timestamp, repository, tag, more: {
         "id": id_,
-        "timestamp": moment.isoformat() + "Z",
+        "timestamp": timestamp.isoformat() + "Z",
         "action": action,
         "target": {
             **more, "repository": repository, "tag": tag, "digest": "sha256:ab", "name": "n",
@@ -316,29 +332,30 @@ PARAMETERS = st.sampled_from([None, None, "a.azurecr.io", "", "b"]) | st.text(ma
     max_examples=625, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
 )
 @given(data=st.data(), parameter=PARAMETERS)
-async def test_every_body_ends_as_enqueued_ping_or_rejected_and_kept(
+async def test_every_body_is_accounted_for(
     data: st.DataObject, parameter: str | None, kind: str
 ) -> None:
+    """Every body ends as an enqueued event, a ping or a dead letter."""
     body = data.draw(BODIES[kind])
     memory = InMemoryQueues()
     PROPERTY_PIPELINE._sender = memory
-    answer, said = await _receive(PROPERTY_PIPELINE, body, parameter)
-    match answer.status:
+    response, document = await _receive(PROPERTY_PIPELINE, body, parameter)
+    match response.status:
         case 200:
-            assert said["action"] == "ping"
+            assert document["action"] == "ping"
             assert not memory.messages
         case 202:
-            assert list(memory.messages) == said["queues"] != []
+            assert list(memory.messages) == document["queues"] != []
             for [event] in memory.messages.values():
                 read_back(event)
         case 400 | 403 | 413 | 422:
-            [record] = memory.messages.pop("acr-rejected")
+            [dead_letter] = memory.messages.pop("acr-rejected")
             assert not memory.messages
-            assert violations(RECORD, record) == []
-            assert record["status"] == answer.status
-            assert record["body"]["length"] == len(body)
+            assert violations(DEAD_LETTER, dead_letter) == []
+            assert dead_letter["status"] == response.status
+            assert dead_letter["body"]["length"] == len(body)
         case _:
-            pytest.fail(f"answered {answer.status}")
+            pytest.fail(f"status {response.status}")
 
 
 PROPERTY_PIPELINE = _pipeline(InMemoryQueues())

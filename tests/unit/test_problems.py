@@ -1,10 +1,12 @@
+"""Kinds of problems, and their violations."""
+
 import pytest
 
 from shared.core.problems import Kind, Problem, Violation
 
 
 def test_reasons_and_statuses_stay() -> None:
-    """Reason and status of a problem are read by alerts and consumers, its title by people."""
+    """Problems keep their reasons, statuses and titles, which alerts and consumers read."""
     assert [(kind.reason, kind.status, kind.title) for kind in Kind] == [
         ("not-json", 400, "The body is not a JSON object"),
         ("registry-not-allowed", 403, "The registry is not on the allow-list"),

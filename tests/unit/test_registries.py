@@ -1,3 +1,5 @@
+"""The allow-list of registries, and the registry of a delivery."""
+
 import pytest
 
 from shared.core.actions import actions
@@ -14,12 +16,14 @@ RESOURCE = (
 )
 
 
-def test_without_a_list_every_registry_may_deliver() -> None:
+def test_empty_list_allows_every_registry() -> None:
+    """Without an allow-list, every registry may deliver."""
     assert AllowList.parse("").registry("a.azurecr.io", None) == Registry("a.azurecr.io")
 
 
 @pytest.mark.parametrize("resource_id", [RESOURCE, RESOURCE.lower()])
-def test_a_resource_id_is_a_source_that_the_event_schema_allows(resource_id: str) -> None:
+def test_listed_resource_id_is_event_source(resource_id: str) -> None:
+    """A listed resource id is an event source that the event schema allows."""
     allowed = AllowList.parse(f"contoso.azurecr.io={resource_id}")
     registry = allowed.registry("contoso.azurecr.io", None)
     event = to_cloud_event(payload("delete"), actions()["delete"], registry)
@@ -27,7 +31,8 @@ def test_a_resource_id_is_a_source_that_the_event_schema_allows(resource_id: str
     assert violations(validator("event.v1.json"), event) == []
 
 
-def test_a_list_names_login_servers_and_resource_ids() -> None:
+def test_list_names_servers_and_ids() -> None:
+    """An allow-list names login servers, each with or without a resource id."""
     allowed = AllowList.parse(f" Contoso.azurecr.io = {RESOURCE} , fabrikam.azurecr.io,, ")
     contoso = Registry("contoso.azurecr.io", RESOURCE)
     assert allowed.registry("contoso.azurecr.io", None) == contoso
@@ -46,7 +51,8 @@ def test_a_list_names_login_servers_and_resource_ids() -> None:
         ("=" + RESOURCE, 'entry 1: "" is not a host name'),
     ],
 )
-def test_a_list_that_cannot_be_read_says_which_entry_and_why(text: str, why: str) -> None:
+def test_bad_list_names_entry_and_reason(text: str, why: str) -> None:
+    """The error for an invalid allow-list names the entry and the reason."""
     with pytest.raises(ValueError, match="entry") as caught:
         AllowList.parse(text)
     assert why in str(caught.value)
@@ -55,9 +61,8 @@ def test_a_list_that_cannot_be_read_says_which_entry_and_why(text: str, why: str
 @pytest.mark.parametrize(
     ("host", "parameter"), [("c.azurecr.io", None), (None, "c.azurecr.io"), ("c.azurecr.io",) * 2]
 )
-def test_a_registry_that_is_not_on_the_list_is_a_403(
-    host: str | None, parameter: str | None
-) -> None:
+def test_unlisted_registry_is_403(host: str | None, parameter: str | None) -> None:
+    """A registry that is not on the allow-list is a 403."""
     with pytest.raises(Problem) as caught:
         AllowList.parse("a.azurecr.io,b.azurecr.io").registry(host, parameter)
     assert caught.value.kind is Kind.REGISTRY_NOT_ALLOWED
@@ -65,17 +70,20 @@ def test_a_registry_that_is_not_on_the_list_is_a_403(
     assert "c.azurecr.io" in caught.value.detail
 
 
-def test_a_chart_delivery_comes_from_the_registry_that_the_url_names() -> None:
+def test_chart_registry_comes_from_url() -> None:
+    """A chart delivery comes from the registry that the webhook's URL names."""
     assert AllowList.parse("").registry(None, "A.azurecr.io") == Registry("a.azurecr.io")
 
 
-def test_a_chart_delivery_comes_from_the_only_registry_that_is_allowed() -> None:
+def test_chart_registry_defaults_to_only_entry() -> None:
+    """A chart delivery without a registry comes from the only registry on the allow-list."""
     assert AllowList.parse("a.azurecr.io").registry(None, None) == Registry("a.azurecr.io")
 
 
 @pytest.mark.parametrize("text", ["", "a.azurecr.io,b.azurecr.io"])
 @pytest.mark.parametrize("parameter", [None, ""])
-def test_where_nothing_tells_the_registry_it_is_unknown(text: str, parameter: str | None) -> None:
+def test_unnamed_registry_is_unknown(text: str, parameter: str | None) -> None:
+    """A registry that delivery, URL and allow-list leave open is unknown."""
     assert AllowList.parse(text).registry(None, parameter) is None
 
 
@@ -83,14 +91,16 @@ def test_where_nothing_tells_the_registry_it_is_unknown(text: str, parameter: st
     "parameter", ["not a host", "a_b", "a.io/../x", "x" * 5000, "\ud800", "a.io\n", "<script>"]
 )
 @pytest.mark.parametrize("host", [None, "a.azurecr.io"])
-def test_a_parameter_that_is_no_host_name_is_refused(host: str | None, parameter: str) -> None:
+def test_registry_parameter_must_be_host(host: str | None, parameter: str) -> None:
+    """A registry parameter that is not a host name is a problem with a short detail."""
     with pytest.raises(Problem, match="registry parameter") as caught:
         AllowList.parse("").registry(host, parameter)
     assert caught.value.kind is Kind.INVALID_REGISTRY
     assert len(caught.value.detail) < 300
 
 
-def test_a_parameter_that_contradicts_the_delivery_is_refused() -> None:
+def test_registry_parameter_must_match_delivery() -> None:
+    """A registry parameter that contradicts the delivery is a problem that names both."""
     with pytest.raises(Problem) as caught:
         AllowList.parse("").registry("a.azurecr.io", "b.azurecr.io")
     assert caught.value.kind is Kind.INVALID_REGISTRY
@@ -98,7 +108,8 @@ def test_a_parameter_that_contradicts_the_delivery_is_refused() -> None:
     assert "b.azurecr.io" in caught.value.detail
 
 
-def test_a_parameter_that_agrees_but_for_case_and_port_is_fine() -> None:
+def test_registry_parameter_ignores_case_and_port() -> None:
+    """The registry parameter may differ from the delivery in case and port."""
     registry = AllowList.parse("").registry("a.azurecr.io:443", "A.AZURECR.IO")
     assert registry == Registry("a.azurecr.io")
 
@@ -109,8 +120,8 @@ def _detail(allowed: str, host: str | None, parameter: str | None) -> tuple[str,
     return caught.value.detail, list(caught.value.violations)
 
 
-def test_refusals_say_where_and_why() -> None:
-    """Each refusal is one sentence; where the delivery named the registry, it points there."""
+def test_registry_problems_state_place_and_reason() -> None:
+    """Each problem is one sentence, and points to the host if the delivery names one."""
     detail = "c.io is not in the app setting ACR_REGISTRIES."
     place = Violation("/request/host", "is not on the allow-list")
     assert _detail("a.io,b.io", "c.io", None) == (detail, [place])
@@ -123,13 +134,13 @@ def test_refusals_say_where_and_why() -> None:
 
 
 def test_registry_may_be_listed_once() -> None:
-    """A registry that is listed twice, in whatever case, stops the list."""
+    """An allow-list that names a registry twice, in any case, is invalid."""
     with pytest.raises(ValueError, match=r"^entry 2: a\.io is listed twice$"):
         AllowList.parse("a.io,A.io")
 
 
-def test_refused_resource_id_shows_its_form() -> None:
-    """An entry whose resource id is none is told the form of one."""
+def test_bad_resource_id_states_form() -> None:
+    """The error for an invalid resource id states the form of a valid one."""
     with pytest.raises(ValueError, match="entry") as caught:
         AllowList.parse("a.io=x")
     assert str(caught.value) == (
@@ -151,6 +162,6 @@ def test_refused_resource_id_shows_its_form() -> None:
     ],
 )
 def test_resource_is_found_on_the_list(listed: str, found: str | None) -> None:
-    """A resource is the one registry of its id, in any case, or else the one of its name."""
+    """A resource is the only entry with its id, in any case, or else with its name."""
     registry = AllowList.parse(listed).of_resource(RESOURCE.replace("contoso", "Contoso"))
     assert (registry and registry.login_server) == found

@@ -1,3 +1,5 @@
+"""Routes, and the queues that they give to events."""
+
 import json
 import re
 from collections.abc import Mapping
@@ -22,12 +24,13 @@ def _routes(*routes: dict[str, Any], settings: Mapping[str, str] | None = None) 
 
 
 def _event(action: str, registry: str | None = None, **target: str) -> CloudEvent:
-    """The part of an event that filters look at."""
+    """The part of an event that filters test."""
     event = {"data": {"action": action, "target": target}}
     return cast("CloudEvent", event | ({"acrregistry": registry} if registry else {}))
 
 
-def test_as_shipped_every_event_type_has_a_queue_of_its_own() -> None:
+def test_shipped_routes_separate_event_types() -> None:
+    """The shipped routes give each event type a queue of its own."""
     routes = Routes.load({})
     assert routes.rejected_queue == "acr-rejected"
     assert {action: routes.queues_for(_event(action)) for action in event_actions()} == {
@@ -39,16 +42,19 @@ def test_as_shipped_every_event_type_has_a_queue_of_its_own() -> None:
     }
 
 
-def test_the_shipped_file_names_the_schema_that_editors_check_it_with() -> None:
+def test_shipped_routes_name_their_schema() -> None:
+    """The shipped routes name the schema file with which editors check them."""
     document = json.loads(ROUTES_FILE.read_bytes())
     assert (ROUTES_FILE.parent / document["$schema"]).is_file()
 
 
-def test_a_route_without_actions_takes_every_event() -> None:
+def test_route_without_actions_matches_everything() -> None:
+    """A route without actions matches every event."""
     assert _routes({"queue": "all"}).queues_for(_event("delete")) == ["all"]
 
 
-def test_an_event_goes_to_every_route_that_wants_it_but_to_a_queue_once() -> None:
+def test_event_reaches_each_queue_once() -> None:
+    """An event goes to the queue of every matching route, but to each queue once."""
     routes = _routes(
         {"queue": "one", "actions": ["push"]},
         {"queue": "two", "actions": ["push", "delete"]},
@@ -58,12 +64,14 @@ def test_an_event_goes_to_every_route_that_wants_it_but_to_a_queue_once() -> Non
     assert routes.queues_for(_event("delete")) == ["two", "one"]
 
 
-def test_an_event_that_no_route_wants_goes_nowhere() -> None:
+def test_unmatched_event_has_no_queue() -> None:
+    """An event that matches no route goes to no queue."""
     assert _routes({"queue": "one", "actions": ["push"]}).queues_for(_event("delete")) == []
 
 
 @pytest.mark.parametrize("file", BAD, ids=lambda file: file.stem)
-def test_routes_that_cannot_be_used_say_where_and_why(file: Path) -> None:
+def test_bad_routes_state_place_and_reason(file: Path) -> None:
+    """The error for invalid routes states the place and the reason, and no app setting's value."""
     with pytest.raises(RoutesError) as caught:
         Routes.parse(file.read_bytes(), APP_SETTINGS)
     assert str(caught.value) + "\n" == file.with_suffix(".txt").read_text()
@@ -71,23 +79,26 @@ def test_routes_that_cannot_be_used_say_where_and_why(file: Path) -> None:
     assert "team-b" not in str(caught.value)
 
 
-def test_each_bad_example_has_a_message_of_its_own() -> None:
+def test_bad_examples_have_distinct_messages() -> None:
+    """Each invalid example has a message of its own."""
     assert len(BAD) >= 40
     messages = [(file.read_bytes(), file.with_suffix(".txt").read_text()) for file in BAD]
-    # The same fault written in two ways may say the same.
+    # The same error in two notations may have the same message.
     assert len({message for _, message in messages}) >= len(BAD) - 1
     for _, message in messages:
         assert re.search(r"^(/|\(top\): |not JSON: )", message), message
 
 
-def test_a_fault_names_the_file(tmp_path: Path) -> None:
+def test_routes_error_names_the_file(tmp_path: Path) -> None:
+    """The error for invalid routes names the file."""
     file = tmp_path / "routes.json"
     file.write_text("{}")
     with pytest.raises(RoutesError, match=r"^routes\.json cannot be used:\n  /rejectedQueue: is"):
         Routes.load({}, file)
 
 
-def test_app_settings_are_put_in_wherever_they_are_named() -> None:
+def test_app_settings_replace_their_placeholders() -> None:
+    """App settings replace their placeholders in queue names and filters."""
     routes = _routes(
         {"queue": "team-%Team%-%Good%", "repositories": ["%Team%/*"]},
         settings={"Team": " a ", "Good": "good"},
@@ -97,28 +108,33 @@ def test_app_settings_are_put_in_wherever_they_are_named() -> None:
     assert routes.queues_for(_event("push", repository="b/web")) == []
 
 
-def test_the_queue_of_what_is_refused_can_be_an_app_setting_too() -> None:
+def test_dead_letter_queue_can_be_setting() -> None:
+    """The name of the dead-letter queue can come from an app setting."""
     document = b'{"routes": [], "rejectedQueue": "%Rejected%"}'
     assert Routes.parse(document, {"Rejected": "kept"}).rejected_queue == "kept"
 
 
-def test_names_and_the_schema_stand_for_themselves() -> None:
+def test_route_name_keeps_its_placeholders() -> None:
+    """Placeholders in the name of a route and in `$schema` stay as they are."""
     document = {"$schema": "a%20b%20", "routes": [{"queue": "one", "name": "%A%"}]}
     routes = Routes.parse(json.dumps({**document, "rejectedQueue": "kept"}).encode(), {})
     assert routes.routes[0].name == "%A%"
 
 
-def test_every_filter_of_the_schema_is_looked_at() -> None:
+def test_schema_has_exactly_known_filters() -> None:
+    """The schema of a route has a name, a queue and exactly the filters that the code tests."""
     known = validator("routes.v1.json").document["properties"]["routes"]["items"]["properties"]
     assert set(known) == {"name", "queue", *VALUES}
 
 
-def test_a_route_without_a_name_is_called_by_its_queue() -> None:
+def test_unnamed_route_uses_queue_name() -> None:
+    """A route without a name has the name of its queue."""
     routes = _routes({"queue": "one"}, {"queue": "two", "name": "second"}).routes
     assert [route.name for route in routes] == ["one", "second"]
 
 
-def test_a_route_says_which_filters_turned_an_event_away() -> None:
+def test_route_gives_mismatch_reasons() -> None:
+    """A route gives a mismatch reason for each filter that does not match the event."""
     [route] = _routes(
         {"queue": "one", "actions": ["push"], "repositories": ["team-a/*"], "tags": ["v*"]}
     ).routes
@@ -129,7 +145,8 @@ def test_a_route_says_which_filters_turned_an_event_away() -> None:
     }
 
 
-def test_a_file_that_is_not_there_or_not_text_is_named(tmp_path: Path) -> None:
+def test_unreadable_routes_file_is_named(tmp_path: Path) -> None:
+    """The error for a routes file that is missing or not text names the file."""
     with pytest.raises(RoutesError, match=r"routes\.json cannot be read"):
         Routes.load({}, tmp_path / "routes.json")
     (tmp_path / "routes.json").write_bytes(b"\xff")
@@ -137,14 +154,15 @@ def test_a_file_that_is_not_there_or_not_text_is_named(tmp_path: Path) -> None:
         Routes.load({}, tmp_path / "routes.json")
 
 
-def test_a_byte_order_mark_is_tolerated(tmp_path: Path) -> None:
+def test_routes_may_have_byte_order_mark(tmp_path: Path) -> None:
+    """A routes file may begin with a byte order mark."""
     file = tmp_path / "routes.json"
     file.write_bytes(b"\xef\xbb\xbf" + ROUTES_FILE.read_bytes())
     assert Routes.load({}, file).queues == Routes.load({}).queues
 
 
-def test_each_filter_looks_at_its_field() -> None:
-    """A filter tests the field that it is named after; a field that is not there is None."""
+def test_each_filter_tests_its_field() -> None:
+    """A filter tests the field that it is named after; a missing field is None."""
     target = {"repository": "team-a/web", "tag": "v1", "mediaType": "application/x"}
     event = _event("push", "a.io", **target)
     assert {name: value(event) for name, value in VALUES.items()} == {
@@ -163,8 +181,8 @@ def test_each_filter_looks_at_its_field() -> None:
     }
 
 
-def test_all_faults_are_named_a_line_each(tmp_path: Path) -> None:
-    """A file with several faults is named once, and each fault has a line below."""
+def test_each_routes_error_has_its_line(tmp_path: Path) -> None:
+    """The message names the file once and has a line for each error."""
     file = tmp_path / "routes.json"
     file.write_text('{"routes": [], "rejectedQueue": "kept", "é": 1, "x": 1}')
     with pytest.raises(RoutesError) as caught:
@@ -173,16 +191,16 @@ def test_all_faults_are_named_a_line_each(tmp_path: Path) -> None:
     assert str(caught.value) == f"routes.json cannot be used:\n  /x: {known}\n  /é: {known}"
 
 
-def test_missing_file_has_the_system_s_reason(tmp_path: Path) -> None:
-    """A file that cannot be read is named with what the operating system says."""
+def test_missing_file_has_system_reason(tmp_path: Path) -> None:
+    """The error for a missing routes file quotes the operating system."""
     with pytest.raises(
         RoutesError, match=r"^routes\.json cannot be read: \[Errno 2\] No such file"
     ):
         Routes.load({}, tmp_path / "routes.json")
 
 
-def test_login_servers_are_matched_in_lower_case() -> None:
-    """A pattern in lower case, or with a choice of characters, can match a login server."""
+def test_login_servers_match_in_lowercase() -> None:
+    """A pattern in lower case, or with a choice of characters, matches a login server."""
     route = {"queue": "one", "registries": ["contoso.azurecr.io", "[Cc]ontoso.azurecr.io"]}
     event = _event("push", "contoso.azurecr.io")
     assert _routes(route).queues_for(event) == ["one"]

@@ -1,3 +1,5 @@
+"""The schemas, and the examples that they describe."""
+
 import json
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,8 @@ NAMES = [file.relative_to(SCHEMAS).as_posix() for file in FILES]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_schema_is_valid_against_the_meta_schema(name: str) -> None:
+def test_schemas_match_the_meta_schema(name: str) -> None:
+    """Every schema is valid against the meta-schema."""
     document = json.loads((SCHEMAS / name).read_bytes())
     assert document["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     Draft202012Validator.check_schema(document)
@@ -27,22 +30,26 @@ def test_every_schema_is_valid_against_the_meta_schema(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_schema_is_identified_by_its_path(name: str) -> None:
+def test_schema_id_holds_its_path(name: str) -> None:
+    """The `$id` of every schema holds the path of its file."""
     document = json.loads((SCHEMAS / name).read_bytes())
     assert document["$id"] == f"https://acr-webhook.example/schemas/{name}"
 
 
-def test_actions_schemas_and_examples_mirror_each_other() -> None:
+def test_every_action_has_schema_and_examples() -> None:
+    """Each action has one schema and one folder of examples, and there are no others."""
     schemas = {file.stem for file in (SCHEMAS / "deliveries").iterdir()}
     examples = {folder.name for folder in EXAMPLES.iterdir()}
     assert set(actions()) == schemas == examples
 
 
 def test_every_example_is_valid(any_example: dict[str, Any]) -> None:
+    """Every example delivery is valid, and validation leaves it unchanged."""
     assert PayloadValidator(actions()).validate(any_example) == any_example
 
 
-def test_an_example_of_one_action_is_not_valid_as_another(any_example: dict[str, Any]) -> None:
+def test_example_fits_only_its_action(any_example: dict[str, Any]) -> None:
+    """An example of one action is not valid as another action."""
     own = any_example["action"]
     for other in set(actions()) - {own}:
         found = violations(validator(f"deliveries/{other}.json"), any_example)
@@ -59,7 +66,8 @@ def _leaves(schema: dict[str, Any], place: str = "") -> dict[str, dict[str, Any]
     return found
 
 
-def test_every_known_field_has_a_type_that_is_checked() -> None:
+def test_every_known_field_is_typed() -> None:
+    """Every known field has a type that validation checks."""
     check = PayloadValidator(actions())
     fields = _leaves(schema("common/delivery.json"))
     assert len(fields) >= 19
@@ -79,7 +87,8 @@ def test_every_known_field_has_a_type_that_is_checked() -> None:
 
 
 @pytest.mark.parametrize("action", [name for name, action in actions().items() if action.type])
-def test_what_an_action_requires_is_enough_for_its_subject(action: str) -> None:
+def test_required_fields_suffice_for_subject(action: str) -> None:
+    """The fields that an action requires are enough for the event's subject."""
     document = schema(f"deliveries/{action}.json")
     required = document["properties"]["target"]["required"]
     target = {name: example(action)["target"][name] for name in required}
@@ -104,7 +113,9 @@ def test_what_an_action_requires_is_enough_for_its_subject(action: str) -> None:
         ("ping", ""),
     ],
 )
-def test_what_an_action_requires_and_nothing_else(action: str, required: str) -> None:
+def test_action_requires_exactly_these_fields(action: str, required: str) -> None:
+    """Each action requires the listed fields and no others; absent, null and empty are the same."""
+
     def members(part: dict[str, Any], prefix: str = "") -> list[str]:
         names = []
         for name, value in part.items():

@@ -1,3 +1,5 @@
+"""App settings, as the app reads them."""
+
 import re
 from datetime import timedelta
 
@@ -9,10 +11,11 @@ from shared.settings import ReconcileSettings, Settings, SettingsError
 from shared.storage.connections import ConnectionString, Identity, Principal
 
 STORAGE = {"AzureWebJobsStorage": "UseDevelopmentStorage=true"}
-SECRET = "c2VjcmV0LWtleQ"  # noqa: S105 (nobody's)
+SECRET = "c2VjcmV0LWtleQ"  # noqa: S105 (not a real key)
 
 
-def test_the_connection_is_the_events_own_or_else_the_hosts() -> None:
+def test_own_connection_precedes_host_connection() -> None:
+    """The app uses its own connection if it is set, or else the host's."""
     of_host = ConnectionString("AzureWebJobsStorage", "UseDevelopmentStorage=true")
     assert Settings.read(STORAGE).storage == of_host
     both = {**STORAGE, "AcrEventsStorage": "AccountName=a"}
@@ -81,30 +84,35 @@ DEVELOPER = Principal(managed=False, client_id=None)
         ),
     ],
 )
-def test_the_settings_of_an_identity_are_those_of_functions_bindings(
+def test_identity_settings_follow_functions_bindings(
     environment: dict[str, str], identity: Identity
 ) -> None:
+    """The settings of an identity are those of the bindings of Azure Functions."""
     assert Settings.read(environment).storage == identity
 
 
-def test_a_connection_string_is_in_no_repr() -> None:
+def test_repr_hides_connection_string() -> None:
+    """The repr of the settings does not contain the connection string."""
     read = Settings.read({"AcrEventsStorage": f"AccountKey={SECRET}"})
     assert SECRET not in repr(read)
 
 
-def test_events_that_no_route_takes_are_kept_only_where_that_is_asked_for() -> None:
+def test_unrouted_events_are_kept_on_request() -> None:
+    """The app keeps unrouted events only if the setting is true."""
     assert Settings.read(STORAGE).keep_unrouted is False
     assert Settings.read({**STORAGE, "ACR_KEEP_UNROUTED": "false"}).keep_unrouted is False
     assert Settings.read({**STORAGE, "ACR_KEEP_UNROUTED": "True"}).keep_unrouted is True
 
 
-def test_defaults_are_32_kib_and_four_seconds() -> None:
+def test_limits_have_defaults() -> None:
+    """By default, a body has at most 32 KiB and the budget is four seconds."""
     settings = Settings.read(STORAGE)
     assert settings.max_body_bytes == 32 * 1024
     assert settings.budget_seconds == 4
 
 
 def test_limits_can_be_set() -> None:
+    """App settings change the limit of a body and the budget."""
     settings = Settings.read(
         {**STORAGE, "ACR_MAX_BODY_BYTES": "40000", "ACR_BUDGET_SECONDS": "2.5"}
     )
@@ -174,7 +182,8 @@ def test_limits_can_be_set() -> None:
         ({**STORAGE, "ACR_REGISTRIES": "a.io,b c"}, 'ACR_REGISTRIES: entry 2: "b c" is not a host'),
     ],
 )
-def test_a_setting_that_cannot_be_used_is_named(environment: dict[str, str], says: str) -> None:
+def test_bad_setting_is_named(environment: dict[str, str], says: str) -> None:
+    """The error for an invalid setting names the setting, and contains no secret."""
     with pytest.raises(SettingsError) as caught:
         Settings.read(environment)
     assert says in str(caught.value)
@@ -194,9 +203,10 @@ def test_a_setting_that_cannot_be_used_is_named(environment: dict[str, str], say
         f"AccountName=a;AccountKey={SECRET}==;QueueEndpoint=http://a:x/",
     ],
 )
-def test_a_connection_string_that_cannot_be_one_stops_the_app_without_being_shown(
+def test_bad_connection_string_stays_secret(
     connection: str,
 ) -> None:
+    """An invalid connection string stops the app, and the error does not contain it."""
     with pytest.raises(SettingsError, match=r"^AcrEventsStorage: ") as caught:
         App.from_environment({"AcrEventsStorage": connection})
     assert SECRET not in str(caught.value)
@@ -210,7 +220,7 @@ WEBHOOK = (
 
 
 def test_reconcile_settings_have_defaults() -> None:
-    """Without settings nothing is reconciled; 30 days are remembered, in the public cloud."""
+    """By default, no webhook is reconciled, the ledger keeps 30 days and the cloud is public."""
     assert ReconcileSettings.read({}) == ReconcileSettings(
         (), timedelta(days=30), "https://management.azure.com", DEVELOPER
     )
@@ -249,7 +259,7 @@ def test_reconcile_settings_are_read() -> None:
     ],
 )
 def test_bad_reconcile_setting_is_named(name: str, value: str, message: str) -> None:
-    """A setting of the reconciliation that cannot be used is named with what it must be."""
+    """The error for an invalid setting of the reconciliation names it and states a valid form."""
     with pytest.raises(SettingsError, match=f"^{re.escape(message)}"):
         ReconcileSettings.read({name: value})
 
@@ -264,7 +274,7 @@ def test_bad_reconcile_setting_is_named(name: str, value: str, message: str) -> 
 def test_bounds_of_numbers_are_allowed(
     name: str, least: str, most: str, below: str, above: str
 ) -> None:
-    """A number may be its least and its most; the message says which these are."""
+    """A number may be its minimum or its maximum, and the error for another one states both."""
     message = re.escape(f"{name} must be a number from {least} to {most}")
     for value in (least, most):
         settings = Settings.read({**STORAGE, name: value})
@@ -275,21 +285,21 @@ def test_bounds_of_numbers_are_allowed(
 
 
 def test_recovered_days_may_be_bounds() -> None:
-    """A day and a year can be remembered."""
+    """The ledger can keep its entries for a day and for a year."""
     for days in (1, 365):
         read = ReconcileSettings.read({"ACR_RECOVERED_DAYS": str(days)})
         assert read.memory == timedelta(days=days)
 
 
 def test_flag_is_a_word() -> None:
-    """A flag is the word true or false, in any case and between spaces; nothing else."""
+    """A flag is the word true or false, in any case and between spaces."""
     assert Settings.read({**STORAGE, "ACR_KEEP_UNROUTED": " TRUE "}).keep_unrouted is True
     with pytest.raises(SettingsError, match=r"^ACR_KEEP_UNROUTED must be true or false$"):
         Settings.read({**STORAGE, "ACR_KEEP_UNROUTED": "1"})
 
 
 def test_settings_not_given_are_defaults() -> None:
-    """What is not set is as in settings made without it: any registry, nothing kept unrouted."""
+    """A setting that is not set has the default that the constructor gives it."""
     found = Settings.read(STORAGE)
     made = Settings(found.storage, AllowList.parse(""))
     assert (made.max_body_bytes, made.budget_seconds) == (32768, 4.0)

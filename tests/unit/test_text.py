@@ -1,3 +1,5 @@
+"""Text that is cut and quoted."""
+
 from typing import Any
 
 import pytest
@@ -10,12 +12,12 @@ from shared.core.text import clip, quoted
     [("x" * 80, "x" * 80), ("x" * 81, "x" * 79 + "…"), ("", "")],
 )
 def test_text_is_cut_at_80_characters(text: str, clipped: str) -> None:
-    """A longer text has 80 characters, of which the last is an ellipsis."""
+    """A longer text is cut to 80 characters, of which the last is an ellipsis."""
     assert clip(text) == clipped
 
 
-def test_limit_can_be_another() -> None:
-    """The caller's limit counts."""
+def test_caller_can_set_the_limit() -> None:
+    """The caller can set another limit."""
     assert [clip("abc", limit) for limit in (3, 2)] == ["abc", "a…"]
 
 
@@ -31,5 +33,5 @@ def test_limit_can_be_another() -> None:
     ],
 )
 def test_values_are_quoted_short(value: Any, text: str) -> None:
-    """A value is quoted as JSON in ASCII, cut; a container is named and not quoted."""
+    """A value is quoted as short JSON in ASCII, and a container is named but not quoted."""
     assert quoted(value) == text

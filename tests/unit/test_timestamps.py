@@ -1,3 +1,5 @@
+"""Timestamps of RFC 3339, and their conversion to UTC."""
+
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -23,7 +25,8 @@ from shared.core.timestamps import to_utc, utc_timestamp
         ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z"),
     ],
 )
-def test_time_is_given_in_utc_with_at_most_seven_fraction_digits(text: str, utc: str) -> None:
+def test_utc_has_at_most_seven_digits(text: str, utc: str) -> None:
+    """A timestamp in UTC has at most seven fraction digits."""
     assert to_utc(text) == utc
 
 
@@ -56,7 +59,8 @@ def test_time_is_given_in_utc_with_at_most_seven_fraction_digits(text: str, utc:
         "2019-W10-2T23:45:31Z",
     ],
 )
-def test_what_is_no_rfc_3339_timestamp_is_refused(text: str) -> None:
+def test_invalid_timestamp_raises_error(text: str) -> None:
+    """A text that is not an RFC 3339 timestamp raises an error."""
     with pytest.raises(ValueError, match=r"."):
         to_utc(text)
 
@@ -65,7 +69,8 @@ def test_what_is_no_rfc_3339_timestamp_is_refused(text: str) -> None:
     st.datetimes(datetime(2, 1, 1), datetime(9998, 1, 1)),  # noqa: DTZ001 (naive by intent)
     st.integers(-23 * 60, 23 * 60),
 )
-def test_the_instant_stays_the_same(at: datetime, offset: int) -> None:
+def test_conversion_keeps_the_instant(at: datetime, offset: int) -> None:
+    """The conversion to UTC keeps the instant."""
     local = at.replace(tzinfo=timezone(timedelta(minutes=offset)))
     assert datetime.fromisoformat(to_utc(local.isoformat())) == local.astimezone(UTC)
 
@@ -77,14 +82,14 @@ def test_the_instant_stays_the_same(at: datetime, offset: int) -> None:
         ("0001-01-01T00:00:00+00:01", "outside the years 1 to 9999 in UTC"),
     ],
 )
-def test_refusal_says_what_is_wrong(text: str, why: str) -> None:
-    """A text that is no timestamp and an instant out of range have messages of their own."""
+def test_timestamp_errors_state_the_reason(text: str, why: str) -> None:
+    """A text that is not a timestamp and an instant out of range have different messages."""
     with pytest.raises(ValueError, match=f"^{why}$"):
         to_utc(text)
 
 
 def test_instant_is_written_with_z() -> None:
-    """An instant in UTC is written with Z, and with microseconds where it has some."""
+    """An instant in UTC ends with Z, and has microseconds only if they are not zero."""
     instant = datetime(2026, 3, 2, 9, 20, 31, tzinfo=UTC)
     assert utc_timestamp(instant) == "2026-03-02T09:20:31Z"
     assert utc_timestamp(instant.replace(microsecond=5)) == "2026-03-02T09:20:31.000005Z"

@@ -1,3 +1,5 @@
+"""Validation of deliveries."""
+
 import json
 from typing import Any
 
@@ -14,7 +16,7 @@ CHECK = PayloadValidator(actions())
 
 
 def _pointers(delivery: dict[str, Any]) -> list[str]:
-    """Where the violations of an invalid delivery are; nowhere in a valid one."""
+    """The pointers of the violations of `delivery`; none if it is valid."""
     try:
         CHECK.validate(delivery)
     except Problem as problem:
@@ -24,11 +26,13 @@ def _pointers(delivery: dict[str, Any]) -> list[str]:
 
 @pytest.mark.parametrize("number", [0, 524, 2**31, 2**63 - 1])
 def test_sizes_go_to_64_bits(number: int) -> None:
+    """A size can be as large as a 64-bit integer."""
     assert _pointers(example("push", target__size=number, target__length=number)) == []
 
 
 @pytest.mark.parametrize("size", [2**63, -(2**63) - 1, 0.5, "524", True, [524], {"n": 1}])
-def test_a_size_that_is_no_64_bit_integer_is_a_violation(size: object) -> None:
+def test_invalid_size_is_a_violation(size: object) -> None:
+    """A size that is not a 64-bit integer is a violation."""
     assert _pointers(example("push", target__size=size)) == ["/target/size"]
 
 
@@ -36,12 +40,14 @@ def test_a_size_that_is_no_64_bit_integer_is_a_violation(size: object) -> None:
     "timestamp",
     ["yesterday", "2019-02-30T00:00:00Z", "2019-03-05T23:45:31Z\n", 1551829531, ["x"], {"a": 1}],
 )
-def test_a_timestamp_is_really_checked(timestamp: object) -> None:
+def test_invalid_timestamp_is_a_violation(timestamp: object) -> None:
+    """A timestamp that is not a valid one of RFC 3339 is a violation."""
     assert _pointers(example("push", timestamp=timestamp)) == ["/timestamp"]
 
 
 @pytest.mark.parametrize("fraction", ["", ".1", ".1234567", ".123456789", "." + "9" * 40])
-def test_a_timestamp_may_have_any_number_of_fraction_digits(fraction: str) -> None:
+def test_timestamp_fraction_has_any_length(fraction: str) -> None:
+    """A timestamp may have any number of fraction digits."""
     assert _pointers(example("push", timestamp=f"2019-03-05T23:45:31{fraction}Z")) == []
 
 
@@ -56,14 +62,16 @@ def test_a_timestamp_may_have_any_number_of_fraction_digits(fraction: str) -> No
         "sha256+b64u:LCa0a2j_xo_5m0U8HTBBNBNCLXBkg7-g-YpeiGJm564",
     ],
 )
-def test_a_digest_follows_the_oci_grammar(digest: str) -> None:
+def test_digest_follows_oci_grammar(digest: str) -> None:
+    """A digest may have every form that the OCI grammar allows."""
     assert _pointers(example("push", target__digest=digest)) == []
 
 
 @pytest.mark.parametrize(
     "digest", ["latest", "sha256", "sha256:", ":ab", "SHA256:ab", "sha256:a b", "sha256:ab\n", 7]
 )
-def test_what_the_oci_grammar_does_not_allow_is_no_digest(digest: object) -> None:
+def test_invalid_digest_is_a_violation(digest: object) -> None:
+    """A digest that the OCI grammar does not allow is a violation."""
     assert _pointers(example("push", target__digest=digest)) == ["/target/digest"]
 
 
@@ -72,7 +80,8 @@ def test_what_the_oci_grammar_does_not_allow_is_no_digest(digest: object) -> Non
     ["myregistry.azurecr.io", "MyRegistry.AzureCR.io", "a", "r.azurecr.io:443", "10.0.0.1",
      "a" * 63 + ".io", ".".join(["a" * 49] * 5)],
 )  # fmt: skip
-def test_a_host_is_a_host_name(host: str) -> None:
+def test_host_is_a_host_name(host: str) -> None:
+    """A host may be any host name, with or without a port."""
     assert _pointers(example("push", request__host=host)) == []
 
 
@@ -82,36 +91,40 @@ def test_a_host_is_a_host_name(host: str) -> None:
      "a.io/x", "https://a.io", "a b", "a.io\n", "a.io:", "a.io:x", "é.io", "a" * 64 + ".io",
      ".".join(["a" * 50] * 5), "٣.io", 7, ["a.io"]],
 )  # fmt: skip
-def test_what_is_no_host_name_is_a_violation(host: object) -> None:
+def test_invalid_host_is_a_violation(host: object) -> None:
+    """A host that is not a host name is a violation."""
     assert _pointers(example("push", request__host=host)) == ["/request/host"]
 
 
 @pytest.mark.parametrize(("length", "passes"), [(1, True), (255, True), (256, False)])
-def test_a_repository_has_at_most_255_characters(length: int, passes: bool) -> None:
+def test_repository_has_at_most_255_characters(length: int, passes: bool) -> None:
+    """A repository has at most 255 characters."""
     expected = [] if passes else ["/target/repository"]
     assert _pointers(example("push", target__repository="r" * length)) == expected
 
 
 @pytest.mark.parametrize("character", ["\x00", "\n", "\x1f", "\x7f", "\x85", "\ufffe", "\ufdd0"])
 @pytest.mark.parametrize("member", ["id", "target__repository", "target__tag"])
-def test_what_becomes_an_attribute_has_no_character_that_cloudevents_forbids(
-    member: str, character: str
-) -> None:
+def test_attributes_have_no_forbidden_character(member: str, character: str) -> None:
+    """A field that becomes an attribute has no character that CloudEvents forbids."""
     for text in (f"a{character}b", character, f"a{character}"):
         pointer = "/" + member.replace("__", "/")
         assert _pointers(example("push", **{member: text})) == [pointer]
 
 
-def test_names_beyond_ascii_pass() -> None:
+def test_non_ascii_names_are_valid() -> None:
+    """Repositories and tags may have characters that are not ASCII."""
     assert _pointers(example("push", target__repository="équipe/😀", target__tag="v1 β")) == []
 
 
-def test_unknown_fields_are_carried_along_untouched() -> None:
+def test_unknown_fields_stay_unchanged() -> None:
+    """Validation keeps unknown fields unchanged."""
     delivery = example("push", future={"a": [1, None, {}]}, target__layers=None, empty="")
     assert CHECK.validate(delivery) == delivery
 
 
-def test_null_and_empty_fields_that_are_known_are_removed() -> None:
+def test_empty_known_fields_are_removed() -> None:
+    """Validation removes known fields that are null or empty."""
     noisy = example(
         "push",
         target__tag=None,
@@ -124,17 +137,20 @@ def test_null_and_empty_fields_that_are_known_are_removed() -> None:
     assert CHECK.validate(noisy) == example("push", target__tag=...)
 
 
-def test_a_zero_is_not_empty() -> None:
+def test_zero_is_not_empty() -> None:
+    """Validation keeps a field that is zero."""
     assert CHECK.validate(example("push", target__size=0))["target"]["size"] == 0
 
 
-def test_validating_leaves_the_document_as_it_was() -> None:
+def test_validation_keeps_its_input() -> None:
+    """Validation does not change its input."""
     delivery = example("push", target__tag=None)
     CHECK.validate(delivery)
     assert delivery == example("push", target__tag=None)
 
 
-def test_all_violations_are_reported_each_once_and_with_its_place() -> None:
+def test_each_violation_is_reported_once() -> None:
+    """Validation reports each violation once, with its place."""
     delivery = example(
         "push", id=7, timestamp="x", target__digest="x", target__size="x", request__host="x y",
         request__method=1, actor=["x"],
@@ -151,12 +167,14 @@ def test_all_violations_are_reported_each_once_and_with_its_place() -> None:
 
 
 @pytest.mark.parametrize("target", [[], "x", 7, True, ["x"]])
-def test_a_target_that_is_no_object_is_one_violation(target: object) -> None:
+def test_bad_target_is_one_violation(target: object) -> None:
+    """A target that is not an object is one violation."""
     assert _pointers(example("push", target=target)) == ["/target"]
 
 
 @pytest.mark.parametrize("action", ["pull", "PUSH", "push ", "__class__", "x" * 10_000])
-def test_an_unknown_action_is_a_422_that_says_which_are_known(action: str) -> None:
+def test_unknown_action_names_known_actions(action: str) -> None:
+    """An unknown action is a violation that lists the known actions, beside the others."""
     with pytest.raises(Problem) as caught:
         CHECK.validate(example("push", action=action, timestamp="x"))
     assert caught.value.kind is Kind.UNKNOWN_ACTION
@@ -166,18 +184,21 @@ def test_an_unknown_action_is_a_422_that_says_which_are_known(action: str) -> No
 
 
 @pytest.mark.parametrize("action", [7, ["push"], {"push": 1}, True])
-def test_an_action_that_is_no_text_is_a_violation(action: object) -> None:
+def test_action_must_be_text(action: object) -> None:
+    """An action that is not text is a violation."""
     with pytest.raises(Problem) as caught:
         CHECK.validate(example("push", action=action))
     assert caught.value.kind is Kind.UNKNOWN_ACTION
     assert {v.pointer for v in caught.value.violations} == {"/action"}
 
 
-def test_a_delivery_without_action_is_told_so() -> None:
+def test_missing_action_is_a_violation() -> None:
+    """A delivery without an action has one violation, at its action."""
     assert _pointers(example("push", action=...)) == ["/action"]
 
 
-def test_a_pointer_escapes_what_rfc_6901_says() -> None:
+def test_pointer_escapes_follow_rfc_6901() -> None:
+    """A pointer escapes slashes and tildes as RFC 6901 requires."""
     document = {"routes": [{"queue": "acr-push", "a/b~c": 1}], "rejectedQueue": "x"}
     found = violations(validator("rejected.v1.json"), {"errors": [{"pointer": "x"}]})
     assert "/errors/0/pointer" in {v.pointer for v in found}
@@ -191,8 +212,8 @@ def _problem(document: dict[str, Any]) -> tuple[str, dict[str, str]]:
     return caught.value.detail, {v.pointer: v.detail for v in caught.value.violations}
 
 
-def test_violations_say_what_is_wanted() -> None:
-    """Each violation says what the field must be and what it is; the detail tells the first."""
+def test_violations_state_expected_value() -> None:
+    """Each violation states the expected and the actual value; the detail quotes the first."""
     detail, found = _problem(
         example("push", id=..., target__digest="x", target__repository="r" * 256, target__size=True)
     )
@@ -205,14 +226,14 @@ def test_violations_say_what_is_wanted() -> None:
     assert detail == "4 violation(s), the first at /id: is required, and missing."
 
 
-def test_violation_of_the_whole_is_at_the_top() -> None:
-    """A document that is no object is violated as a whole."""
+def test_whole_document_violation_has_no_pointer() -> None:
+    """A document that is not an object has one violation, with an empty pointer."""
     [found] = violations(validator("routes.v1.json"), [])
     assert (found.pointer, found.detail) == ("", "must be of type object, not an array")
 
 
-def test_unknown_action_lists_the_known() -> None:
-    """An unknown action is told the known ones, before what else is wrong."""
+def test_unknown_action_decides_the_detail() -> None:
+    """The detail of an unknown action lists the known actions, whatever else is wrong."""
     why = 'is "pull", none of the known: push, delete, quarantine, chart_push, chart_delete, ping'
     assert _problem(example("push", action="pull", timestamp=...)) == (
         f"The action {why}.",
@@ -220,8 +241,8 @@ def test_unknown_action_lists_the_known() -> None:
     )
 
 
-def test_other_keywords_speak_for_themselves() -> None:
-    """A keyword without words of its own has those of jsonschema, cut at 200 characters."""
+def test_other_keywords_use_jsonschema_messages() -> None:
+    """A keyword without a message of its own has that of jsonschema, cut at 200 characters."""
     reason = "x" * 300
     found = violations(validator("rejected.v1.json"), {"status": 500, "reason": reason + " "})
     texts = {v.pointer: v.detail for v in found}
@@ -229,14 +250,14 @@ def test_other_keywords_speak_for_themselves() -> None:
     assert texts["/reason"] == f"'{reason[:198]}…"
 
 
-def test_another_action_is_named() -> None:
-    """The document of one action says of another which it wants."""
+def test_schema_names_its_action() -> None:
+    """The schema of an action states the expected and the actual action."""
     found = violations(validator("deliveries/push.json"), example("push", action="delete"))
     assert [(v.pointer, v.detail) for v in found] == [("/action", 'must be "push", not "delete"')]
 
 
-def test_validator_asks_both_tests() -> None:
-    """A document is valid where the quick test or jsonschema says so, else not."""
+def test_fast_accept_or_jsonschema_decides() -> None:
+    """A document is valid if fast accept or jsonschema accepts it, and else invalid."""
     host = validator("common/host.json")
     assert [host.is_valid(text) for text in ("a.io", "a b", 7)] == [True, False, False]
     event = validator("event.v1.json")
@@ -244,7 +265,7 @@ def test_validator_asks_both_tests() -> None:
     assert not event.is_valid({})
 
 
-def test_documents_have_no_references_left() -> None:
-    """References to other documents are put in place, without the ids of these."""
+def test_resolved_schema_has_no_references() -> None:
+    """A resolved schema has no references, ids or dialects."""
     text = json.dumps(schema("deliveries/push.json"))
     assert [word for word in ("$ref", "$id", "$schema") if f'"{word}"' in text] == []

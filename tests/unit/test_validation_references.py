@@ -1,4 +1,4 @@
-"""How a document's references to others are put in place."""
+"""How references between schema documents are resolved."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ Resolved = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]
 
 @pytest.fixture
 def resolved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Resolved]:
-    """The document that refers to `part`, and says `beside` next to it."""
+    """Resolves a document that refers to `part`, with the keywords of `beside` next to it."""
 
     def schema(part: dict[str, Any], beside: dict[str, Any]) -> dict[str, Any]:
         ids = {name: f"https://a.example/{name}.json" for name in ("main", "part")}
@@ -48,7 +48,7 @@ def resolved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Resolv
 def test_references_are_merged(
     resolved: Resolved, part: dict[str, Any], beside: dict[str, Any], both: dict[str, Any]
 ) -> None:
-    """What stands beside a reference is merged with the document that is referred to."""
+    """The keywords beside a reference are merged with the referenced document."""
     assert resolved(part, beside) == both
 
 
@@ -63,7 +63,7 @@ def test_references_are_merged(
 def test_other_common_keywords_hold_both(
     resolved: Resolved, part: dict[str, Any], beside: dict[str, Any], both: dict[str, Any]
 ) -> None:
-    """A keyword that both have, and that cannot be merged, holds in each of its forms."""
+    """A keyword in both documents that cannot be merged applies in both forms."""
     assert resolved(part, beside) == both
 
 
@@ -76,28 +76,28 @@ def test_other_common_keywords_hold_both(
     ],
 )  # fmt: skip
 def test_keywords_keep_their_neighbors(resolved: Resolved, keyword: str) -> None:
-    """A keyword whose meaning depends on those beside it is given no others."""
+    """A keyword whose meaning depends on its neighbors gets no others."""
     one: dict[str, Any] = {keyword: {}}
     other: dict[str, Any] = {"properties": {"a": {}}}
     assert resolved(one, other) == {**one, "allOf": [other]}
     assert resolved(other, one) == {**other, "allOf": [one]}
 
 
-def test_reference_to_definitions_is_refused(resolved: Resolved) -> None:
-    """A document that refers to parts of itself cannot be put in another's place."""
+def test_reference_to_definitions_is_error(resolved: Resolved) -> None:
+    """A document that refers to its own parts raises an error if another document refers to it."""
     message = "https://a.example/part.json is referred to, and so may not refer to parts of itself"
     with pytest.raises(ValueError, match=f"^{message}$"):
         resolved({"$defs": {}}, {})
 
 
 def test_references_within_stay(resolved: Resolved) -> None:
-    """A reference to a part of the same document is left to jsonschema."""
+    """A reference within a document is left to jsonschema."""
     beside = {"$defs": {"d": {"type": "string"}}, "properties": {"a": {"$ref": "#/$defs/d"}}}
     assert resolved({"type": "object"}, beside) == {"type": "object", **beside}
 
 
 def test_fields_of_every_part_are_known() -> None:
-    """A field counts as known wherever a document names it, with all that it may hold."""
+    """Every field that a document names is known, with all fields inside it."""
     inner: dict[str, Any] = {"properties": {"b": {}}}
     one = {"properties": {"a": inner}, "allOf": [{"properties": {"a": {"properties": {"c": {}}}}}]}
     two = {"allOf": [{"properties": {"d": {}}}, {"properties": {"e": inner}}]}

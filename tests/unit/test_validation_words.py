@@ -38,12 +38,12 @@ def _found(schema: dict[str, Any], value: Any) -> list[tuple[str, str]]:
     ],
 )
 def test_keyword_has_its_words(schema: dict[str, Any], value: Any, detail: str) -> None:
-    """A violation says what its keyword wants, and quotes the value."""
+    """A violation states what its keyword requires, and quotes the value."""
     assert _found(schema, value) == [("", detail)]
 
 
 def test_missing_and_unknown_members_are_named() -> None:
-    """Members that are missing or not known are violations of their own, with known ones."""
+    """Each missing or unknown member is a violation, and an unknown one lists the known ones."""
     schema = {
         "required": ["a", "b"],
         "properties": {"a": {}, "b": {}},
@@ -57,14 +57,14 @@ def test_missing_and_unknown_members_are_named() -> None:
     ]
 
 
-def test_forbidden_member_has_words() -> None:
-    """A schema that is just false is a violation in the words of jsonschema."""
+def test_forbidden_member_has_jsonschema_message() -> None:
+    """A member whose schema is false has the message of jsonschema."""
     [(_, detail)] = _found({"properties": {"a": False}}, {"a": 1})
     assert detail == "False schema does not allow 1"
 
 
 def test_valid_document_has_no_violations() -> None:
-    """A valid document has none, whether the quick test knows or jsonschema alone."""
+    """A valid document has no violations, whether fast accept or only jsonschema accepts it."""
     routes = {"routes": [], "rejectedQueue": "kept"}
     for name, document in (("common/host.json", "a.io"), ("routes.v1.json", routes)):
         assert violations(validator(name), document) == []

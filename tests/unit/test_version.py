@@ -1,4 +1,4 @@
-"""The version of the app: where it stands, and where it is shown."""
+"""The version of the app, and the places that state it."""
 
 import json
 import logging
@@ -24,7 +24,7 @@ def test_version_is_newest_release() -> None:
     assert f"acr-webhook/{__version__}" == USER_AGENT
 
 
-def test_version_stands_in_one_place() -> None:
+def test_version_is_in_one_place() -> None:
     """No other file that is deployed or builds the app repeats the version."""
     files = [
         *ROOT.glob("shared/**/*.py"), *ROOT.glob("tools/**/*.py"), *ROOT.glob("*/function.json"),
@@ -48,13 +48,13 @@ def test_start_is_logged_once(
 
 
 def test_every_release_has_frozen_schema() -> None:
-    """The event's schema of each release is kept, for later versions to be tested against."""
+    """The event schema of each release is kept, so that tests compare later versions with it."""
     kept = {file.name for file in (ROOT / "tests" / "released").glob("event.*.json")}
     assert kept == {f"event.{release}.json" for release in RELEASES}
 
 
 def test_frozen_schema_has_no_references(tmp_path: Path) -> None:
-    """A frozen schema stands alone, and is otherwise the one that the app emits by."""
+    """A frozen schema has no references, and is otherwise the current event schema."""
     document = json.loads(freeze(tmp_path).read_bytes())
     assert "$ref" not in json.dumps(document)
     source = json.loads((ROOT / "shared" / "schemas" / "event.v1.json").read_bytes())

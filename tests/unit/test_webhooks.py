@@ -1,3 +1,5 @@
+"""Resource ids of webhooks."""
+
 import re
 
 import pytest
@@ -8,14 +10,14 @@ ID = (
     "/subscriptions/0/resourceGroups/images/providers/Microsoft.ContainerRegistry"
     "/registries/Contoso/webhooks/events"
 )
-REFUSAL = (
+REASON = (
     "is not the resource id of a webhook (/subscriptions/…/resourceGroups/…/providers/"
     "Microsoft.ContainerRegistry/registries/…/webhooks/…)"
 )
 
 
-def test_spellings_of_an_id_share_a_key() -> None:
-    """Azure does not distinguish case in ids: the key is the same for each, the id as given."""
+def test_id_spellings_share_a_key() -> None:
+    """Ids that differ only in case have the same key, and each keeps its spelling."""
     upper = Webhook.parse(ID.upper())
     assert upper.id == ID.upper()
     assert upper.key == Webhook.parse(ID).key == ID.lower()
@@ -30,9 +32,9 @@ def test_group_may_be_called_webhooks() -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("x", f'entry 1: "x" {REFUSAL}'), (f"{ID}, ,x", f'entry 2: "x" {REFUSAL}')],
+    [("x", f'entry 1: "x" {REASON}'), (f"{ID}, ,x", f'entry 2: "x" {REASON}')],
 )
-def test_refused_entry_is_counted_and_quoted(text: str, message: str) -> None:
-    """An entry that is no resource id is named by its number among those that are not empty."""
+def test_bad_entry_is_numbered_and_quoted(text: str, message: str) -> None:
+    """The error for an invalid entry quotes it, with its number among those that are not empty."""
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         webhooks(text)
