@@ -1,4 +1,4 @@
-"""The app as it is served: HTTP, the local host, Microsoft's runtime."""
+"""Fixtures that serve the app over HTTP with the local host and Microsoft's runtime."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
@@ -20,7 +20,7 @@ def function_url(azurite: str) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    """An HTTP client that decides nothing by itself."""
+    """An HTTP client without default settings."""
     async with aiohttp.ClientSession() as session:
         yield session
 
@@ -33,7 +33,7 @@ def app(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def serve(app: Path, azurite: str) -> Iterator[Serve]:
-    """Serves a copy of the app with routes of the test's own."""
+    """Serves a copy of the app with the routes of the test."""
     with ExitStack() as stack:
 
         def start(routes: Routes, **settings: str) -> str:

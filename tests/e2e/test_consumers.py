@@ -1,4 +1,4 @@
-"""The consumers in examples/, run for real on events that the function enqueued."""
+"""The consumers in examples/, which read events that the function enqueued."""
 
 import asyncio
 import json
@@ -28,9 +28,9 @@ EXAMPLES = processes.ROOT / "examples"
 CONSUMERS = ["python_function", "python_worker", "node_worker"]
 QUEUE, MIRROR, POISON = "consumed", "mirror", "consumed-poison"
 ROUTES = {"routes": [{"queue": QUEUE}, {"queue": MIRROR}], "rejectedQueue": "acr-rejected"}
-ATTEMPTS = 5  # what each of them allows a message
+MAX_ATTEMPTS = 5  # of each consumer, for a message
 
-# As Event Grid itself would send it: nothing in it is ours.
+# An event as Event Grid sends it, without attributes of the app.
 EVENT_GRID = {
     "specversion": "1.0",
     "id": "831e1650-001e-001b-66ab-eeb76e069631",
@@ -44,7 +44,7 @@ EVENT_GRID = {
 
 
 class Consumer:
-    """A consumer that runs on QUEUE, and what it has said so far."""
+    """A consumer that reads QUEUE, and its output."""
 
     def __init__(self, name: str, connection: str, output: Path) -> None:
         folder = EXAMPLES / name
@@ -75,7 +75,7 @@ class Consumer:
         self._file.close()
 
     async def until(self, is_met: Callable[[list[str]], Any]) -> list[str]:
-        """Waits until what it has said meets a condition."""
+        """Waits until the lines of the output meet a condition."""
         for _ in range(600):
             lines = self._output.read_text().splitlines()
             if is_met(lines):
@@ -106,12 +106,13 @@ async def _post(http: aiohttp.ClientSession, url: str, delivery: dict[str, Any])
         assert response.status == 202, await response.text()
 
 
-async def test_each_consumer_reads_every_event_type_and_event_grids_own(
+async def test_consumer_reads_every_event_type(
     consume: Callable[[], Consumer],
     serve: Serve,
     http: aiohttp.ClientSession,
     storage: StorageAccount,
 ) -> None:
+    """Each consumer reads every event type of the app and an event of Event Grid."""
     url = serve(ROUTES)
     raising = [name for name, action in actions().items() if action.type]
     for action in raising:
@@ -121,27 +122,28 @@ async def test_each_consumer_reads_every_event_type_and_event_grids_own(
     await queue.send_message(_message(EVENT_GRID))
     assert len(events) == len(raising) + 1
 
-    def quoted(event: dict[str, Any], lines: list[str]) -> bool:
-        wanted = (event["type"], event.get("acrreference", event["subject"]))
-        return any(all(part in line for part in wanted) for line in lines)
+    def is_printed(event: dict[str, Any], lines: list[str]) -> bool:
+        expected = (event["type"], event.get("acrreference", event["subject"]))
+        return any(all(part in line for part in expected) for line in lines)
 
     consumer = consume()
-    await consumer.until(lambda lines: all(quoted(event, lines) for event in events))
+    await consumer.until(lambda lines: all(is_printed(event, lines) for event in events))
     for _ in range(600):
         if (await queue.get_queue_properties()).approximate_message_count == 0:
             break
         await asyncio.sleep(0.1)
     else:
-        pytest.fail("what was read is still on the queue")
+        pytest.fail("the consumer left a message on the queue")
 
 
 @pytest.mark.parametrize("content", ["not base64", b64encode(b"{").decode()])
-async def test_a_message_that_is_no_event_ends_on_the_poison_queue_and_the_next_is_read(
+async def test_consumer_moves_invalid_message_to_poison(
     consume: Callable[[], Consumer], storage: StorageAccount, content: str
 ) -> None:
+    """A consumer moves an invalid message to the poison queue and reads the next message."""
     queue = await storage.service.create_queue(QUEUE)
     await queue.send_message(content)
-    await _fail(queue, ATTEMPTS)
+    await _fail(queue, MAX_ATTEMPTS)
     await queue.send_message(_message(EVENT_GRID | {"id": str(uuid.uuid4())}))
     await consume().until(lambda lines: any("grid:v1" in line for line in lines))
     poison = storage.service.get_queue_client(POISON)
@@ -155,27 +157,29 @@ async def test_a_message_that_is_no_event_ends_on_the_poison_queue_and_the_next_
 
 
 async def _fail(queue: QueueClient, times: int) -> None:
-    """Takes the one message and gives it back, so often."""
+    """Receives the only message and makes it visible again, as often as `times` says."""
     for _ in range(times):
         message = await queue.receive_message()
         assert message
         await queue.update_message(message, visibility_timeout=0)
 
 
-async def test_the_last_attempt_is_made(
+async def test_consumer_makes_last_attempt(
     consume: Callable[[], Consumer], storage: StorageAccount
 ) -> None:
+    """A consumer handles a message on its last permitted attempt."""
     queue = await storage.service.create_queue(QUEUE)
     await queue.send_message(_message(EVENT_GRID | {"id": str(uuid.uuid4())}))
-    await _fail(queue, ATTEMPTS - 1)
+    await _fail(queue, MAX_ATTEMPTS - 1)
     await consume().until(lambda lines: any("grid:v1" in line for line in lines))
     if POISON in await storage.queues():
         assert await storage.service.get_queue_client(POISON).peek_messages() == []
 
 
-async def test_a_consumer_may_be_there_before_its_queue(
+async def test_consumer_starts_before_its_queue(
     consume: Callable[[], Consumer], storage: StorageAccount
 ) -> None:
+    """A consumer that starts before its queue exists reads events once it exists."""
     consumer = consume()
     await asyncio.sleep(2)
     with suppress(ResourceExistsError):
@@ -186,12 +190,13 @@ async def test_a_consumer_may_be_there_before_its_queue(
 
 
 @pytest.mark.parametrize("consume", ["python_function"], indirect=True)
-async def test_the_queue_triggered_function_acts_on_an_event_once_however_often_it_comes(
+async def test_function_handles_repeated_event_once(
     consume: Callable[[], Consumer],
     serve: Serve,
     http: aiohttp.ClientSession,
     storage: StorageAccount,
 ) -> None:
+    """The queue-triggered function handles a repeated event once."""
     url = serve(ROUTES)
     once, other = (example("push", id=str(uuid.uuid4())) for _ in range(2))
     await _post(http, url, once)

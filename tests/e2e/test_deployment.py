@@ -1,4 +1,4 @@
-"""The package that is deployed: what .funcignore lets through, and what requirements.txt brings."""
+"""The deployed package: the files that .funcignore allows, and requirements.txt."""
 
 import json
 import os
@@ -20,11 +20,11 @@ from tools.localhost.ports import free_port
 
 FUNCTIONS = sorted(file.parent.name for file in processes.ROOT.glob("*/function.json"))
 LOCK = processes.ROOT / "requirements.txt"
-HOST_NEEDS = ["azure-functions-runtime-v1", "croniter", "rich", "typer"]
+HOST_PACKAGES = ["azure-functions-runtime-v1", "croniter", "rich", "typer"]
 
 
 def _package(target: Path) -> Path:
-    """A zip file of what Core Tools would publish."""
+    """A zip file of the files that Core Tools publishes."""
     ignored = GitIgnoreSpec.from_lines((processes.ROOT / ".funcignore").read_text().splitlines())
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as package:
         for name in sorted(ignored.match_tree_files(processes.ROOT, negate=True)):
@@ -33,7 +33,7 @@ def _package(target: Path) -> Path:
 
 
 def _without_hashes(lock: Path, target: Path) -> Path:
-    """A lock file as constraints: pip takes no hashes there for what is named without one."""
+    """Writes the lock file as constraints without hashes, as HOST_PACKAGES have none."""
     target.write_text(re.sub(r" \\\n    --hash=\S+", "", lock.read_text()))
     return target
 
@@ -53,9 +53,10 @@ def _run(*command: str | Path, cwd: Path, **environment: str) -> str:
     return result.stdout
 
 
-def test_the_package_alone_with_its_requirements_answers_under_the_real_runtime(
+def test_deployed_package_runs_alone(
     tmp_path: Path, azurite: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """The published package needs only its locked requirements under Microsoft's runtime."""
     app = tmp_path / "app"
     package = _package(tmp_path / "package.zip")
     zipfile.ZipFile(package).extractall(app)
@@ -84,13 +85,13 @@ def test_the_package_alone_with_its_requirements_answers_under_the_real_runtime(
         count = len([each for each in packages if each["name"] != "pip"])
         print(f"\nThe package has {kib:.0f} KiB; its requirements are {count} packages.")
 
-    # All that the functions ever import is there.
+    # The package has everything that the functions import.
     everything = f"import {', '.join(FUNCTIONS)}, shared.reconcile.runner, azure.identity.aio"
     _run(python, "-c", everything, cwd=app, AcrEventsStorage=azurite)
 
-    # The host is no part of it: it comes from elsewhere, with what it needs.
+    # The host is not part of the package: install its packages and copy its files.
     locked = _without_hashes(processes.ROOT / "requirements-dev.txt", tmp_path / "locked.txt")
-    _run(*pip, "install", "-c", locked, *HOST_NEEDS, cwd=tmp_path)
+    _run(*pip, "install", "-c", locked, *HOST_PACKAGES, cwd=tmp_path)
     for part in ("tools", "tests/examples", "AcrWebhook", "host.json"):
         source, target = processes.ROOT / part, tmp_path / "host" / part
         if source.is_dir():
@@ -119,7 +120,7 @@ def test_the_package_alone_with_its_requirements_answers_under_the_real_runtime(
                 assert process.poll() is None
                 time.sleep(0.1)
         else:
-            pytest.fail("it did not answer")
+            pytest.fail("the app did not respond")
     finally:
         process.terminate()
         process.wait(30)

@@ -1,4 +1,4 @@
-"""What the documents show is what happens."""
+"""The tools and the app print what the documents show."""
 
 import os
 import re

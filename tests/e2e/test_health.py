@@ -1,3 +1,5 @@
+"""The health function: its checks, its responses and what it keeps secret."""
+
 import asyncio
 import json
 import shutil
@@ -32,9 +34,10 @@ def _health(app: App) -> Health:
     return Health(lambda: (app.routes.queues, app.queues))
 
 
-async def test_anyone_may_ask_and_a_sound_app_says_200_with_every_check(
+async def test_healthy_app_lists_every_check(
     http: aiohttp.ClientSession, function_url: str
 ) -> None:
+    """A healthy app responds 200 with every check to an anonymous request."""
     url = function_url.replace("AcrWebhook", "health")
     async with http.get(url) as response:
         assert response.status == 200
@@ -46,42 +49,41 @@ async def test_anyone_may_ask_and_a_sound_app_says_200_with_every_check(
 
 
 @pytest.mark.timing
-async def test_storage_that_does_not_answer_is_503_within_two_seconds_and_names_the_queues(
-    proxy_stalled: str, caplog: pytest.LogCaptureFixture
+async def test_stalled_storage_gets_503_in_time(
+    stalled_storage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    app = _app(proxy_stalled)
+    """Stalled Storage results in 503 within two seconds, and the response names the queues."""
+    app = _app(stalled_storage)
     started = time.monotonic()
-    answer = await _health(app).respond()
+    response = await _health(app).respond()
     assert time.monotonic() - started < WAIT_SECONDS + 0.5
-    document = json.loads(answer.body)
-    assert (answer.status, document["status"]) == (503, "failed")
+    document = json.loads(response.body)
+    assert (response.status, document["status"]) == (503, "failed")
     assert document["checks"]["settings"] == "ok"
     assert [name for name, state in document["checks"].items() if state == "failed"] == [
         f"queue {name}" for name in QUEUES
     ]
-    # The reason is in the log, not in the answer.
+    # The reason is in the log, not in the response.
     assert "acr_health acr-push: Storage did not answer in time" in caplog.text
-    assert processes.ACCOUNT not in answer.body.decode()
-    assert "127.0.0.1" not in answer.body.decode()
+    assert processes.ACCOUNT not in response.body.decode()
+    assert "127.0.0.1" not in response.body.decode()
     await app.queues.close()
 
 
-async def test_a_wrong_key_is_503_and_is_shown_nowhere(
-    azurite: str, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_wrong_key_stays_secret(azurite: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A wrong key results in 503, and neither the response nor the log contains it."""
     wrong = "bm90LXRoZS1rZXk="
     app = _app(azurite.replace(processes.KEY, wrong))
-    answer = await _health(app).respond()
-    assert answer.status == 503
-    assert wrong not in answer.body.decode() + caplog.text
-    assert processes.ACCOUNT not in answer.body.decode() + caplog.text
+    response = await _health(app).respond()
+    assert response.status == 503
+    assert wrong not in response.body.decode() + caplog.text
+    assert processes.ACCOUNT not in response.body.decode() + caplog.text
     await app.queues.close()
 
 
-def test_served_with_a_setting_that_cannot_be_used_it_still_answers_and_names_it(
-    app: Path,
-) -> None:
-    shutil.rmtree(app / "AcrWebhook")  # which would not load, and stop this host
+def test_served_health_reports_invalid_setting(app: Path) -> None:
+    """With an invalid setting, the served health function names the failed check in a 503."""
+    shutil.rmtree(app / "AcrWebhook")  # it does not load, which stops the host
     port = free_port()
     settings = {"AcrEventsStorage": "nonsense"}
     command = Command("host", "--port", str(port), folder=app, settings=settings)
@@ -103,19 +105,22 @@ def test_served_with_a_setting_that_cannot_be_used_it_still_answers_and_names_it
         (RoutesError("routes.json: bad"), {"settings": "ok", "routes": "failed"}),
     ],
 )
-async def test_settings_or_routes_that_cannot_be_used_are_503_and_named(
+async def test_invalid_settings_or_routes_get_503(
     error: Exception, checks: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Invalid settings or routes result in 503, and the response names the failed check."""
+
     def make() -> tuple[list[str], StorageQueues]:
         raise error
 
-    answer = await Health(make).respond()
-    assert answer.status == 503
-    assert json.loads(answer.body) == {"status": "failed", "checks": checks}
+    response = await Health(make).respond()
+    assert response.status == 503
+    assert json.loads(response.body) == {"status": "failed", "checks": checks}
     assert str(error) in caplog.text
 
 
-async def test_a_result_is_reused_so_that_asking_cannot_load_the_account(azurite: str) -> None:
+async def test_health_reuses_recent_result(azurite: str) -> None:
+    """Health reuses a recent result, so that requests do not load the account."""
     app = _app(azurite)
     made = 0
 
@@ -125,8 +130,8 @@ async def test_a_result_is_reused_so_that_asking_cannot_load_the_account(azurite
         return app.routes.queues, app.queues
 
     health = Health(make)
-    answers = await asyncio.gather(*(health.respond() for _ in range(200)))
-    assert {answer.status for answer in answers} == {200}
+    responses = await asyncio.gather(*(health.respond() for _ in range(200)))
+    assert {response.status for response in responses} == {200}
     await health.respond()
     assert made == 1
     health._checked_at -= REUSE_SECONDS
@@ -135,7 +140,8 @@ async def test_a_result_is_reused_so_that_asking_cannot_load_the_account(azurite
     await app.queues.close()
 
 
-async def test_a_caller_that_goes_away_does_not_end_the_check_of_others(azurite: str) -> None:
+async def test_canceled_request_keeps_check_running(azurite: str) -> None:
+    """A canceled request does not end the check for other requests."""
     app = _app(azurite)
     health = _health(app)
     first = asyncio.create_task(health.respond())
@@ -146,14 +152,14 @@ async def test_a_caller_that_goes_away_does_not_end_the_check_of_others(azurite:
 
 
 @pytest.fixture
-async def proxy_stalled() -> AsyncIterator[str]:
-    """The connection string of an account that takes connections and never answers."""
+async def stalled_storage() -> AsyncIterator[str]:
+    """The connection string of an account that accepts connections and never responds."""
 
-    async def never(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def stall(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(-1)
         writer.close()
 
     port = free_port()
-    server = await asyncio.start_server(never, "127.0.0.1", port)
+    server = await asyncio.start_server(stall, "127.0.0.1", port)
     yield processes.connection_string(port)
     server.close()

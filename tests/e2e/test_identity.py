@@ -1,4 +1,4 @@
-"""The app as an identity, without a key: Azurite by HTTPS in its OAuth mode."""
+"""The app with an identity and without a key, on Azurite over HTTPS in its OAuth mode."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ from tools.localhost.ports import free_azurite_port, free_port
 
 @pytest.fixture(scope="session")
 def secure_azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The port of an Azurite that takes tokens, by HTTPS."""
+    """The port of an Azurite that accepts tokens over HTTPS."""
     options = ["--oauth", "basic"]
     options += [
         "--cert",
@@ -59,17 +59,17 @@ async def cloud(secure_azurite: int, listen: Listen) -> Cloud:
 
 @pytest.fixture
 async def serve_as_identity(cloud: Cloud, app: Path) -> AsyncIterator[ServeAsIdentity]:
-    """Serves a copy of the app with one queue for all, by default a new one."""
+    """Serves a copy of the app with one queue for all events."""
     with ExitStack() as stack:
 
         async def start(queue: str, **settings: str) -> str:
             routes = {"routes": [{"queue": queue}], "rejectedQueue": f"{queue}-rejected"}
             (app / "routes.json").write_text(json.dumps(routes))
             own = {**cloud.settings, **settings}
-            # This loop serves the app's requests.
+            # This event loop serves the app's requests, so the start runs in a thread.
             if own["SSL_CERT_FILE"]:
                 return await asyncio.to_thread(stack.enter_context, served(own, folder=app))
-            # Commands that start fast trust the tests' own certificates.
+            # `served` always trusts the tests' certificates, and this process must not.
             child = processes.app(free_port(), own, folder=app)
             return (await asyncio.to_thread(stack.enter_context, child)).address
 
@@ -83,16 +83,17 @@ async def _post(
         return response.status, await response.json()
 
 
-async def test_every_event_is_enqueued_with_an_identity_and_no_key_in_any_setting(
+async def test_identity_enqueues_every_event(
     cloud: Cloud, serve_as_identity: ServeAsIdentity, http: aiohttp.ClientSession
 ) -> None:
+    """The app enqueues every event with an identity and without a key in any setting."""
     assert not any("AccountKey" in value for value in cloud.settings.values())
     url = await serve_as_identity("by-identity")
     for action in event_actions():
-        status, answer = await _post(http, url, example(action))
-        assert (status, answer.get("queues")) == (202, ["by-identity"]), answer
+        status, response = await _post(http, url, example(action))
+        assert (status, response.get("queues")) == (202, ["by-identity"]), response
     assert set(cloud.tokens) == {CLIENT_ID}
-    assert len(cloud.tokens) == 1  # one token serves them all
+    assert len(cloud.tokens) == 1  # one token is enough for all
     ended = await run_tools_async("peek", "by-identity", "--json", **cloud.settings)
     assert ended.status == 0
     assert [
@@ -100,9 +101,10 @@ async def test_every_event_is_enqueued_with_an_identity_and_no_key_in_any_settin
     ] == event_actions()
 
 
-async def test_the_role_to_send_is_enough_where_the_queue_exists(
+async def test_sender_role_suffices(
     cloud: Cloud, serve_as_identity: ServeAsIdentity, http: aiohttp.ClientSession
 ) -> None:
+    """The role to send is enough if the queue exists."""
     url = await serve_as_identity("only-sender")
     await _post(http, url, example("push"))
     cloud.roles = SENDER
@@ -114,75 +116,80 @@ async def test_the_role_to_send_is_enough_where_the_queue_exists(
         assert response.status == 200
 
 
-async def test_a_missing_queue_that_may_not_be_created_is_named_with_the_role_that_would_help(
+async def test_missing_queue_names_needed_role(
     cloud: Cloud, serve_as_identity: ServeAsIdentity, http: aiohttp.ClientSession
 ) -> None:
+    """The error for a queue that the app may not create names the queue and the role."""
     cloud.roles = SENDER
     url = await serve_as_identity("not-there")
-    status, answer = await _post(http, url, example("push"))
+    status, response = await _post(http, url, example("push"))
     assert status == 503
-    assert answer["detail"] == (
+    assert response["detail"] == (
         "not-there: there is no such queue, and the app may not create it: create it, or "
         "give the app's identity the role Storage Queue Data Contributor."
     )
-    # Trying again would not help.
+    # A retry would not help.
     assert cloud.calls.count(("create", f"/{processes.ACCOUNT}/not-there")) == 1
 
 
-async def test_storage_that_is_busy_when_a_queue_is_created_is_tried_again(
+async def test_busy_queue_creation_is_retried(
     cloud: Cloud, serve_as_identity: ServeAsIdentity, http: aiohttp.ClientSession
 ) -> None:
+    """The app retries to create a queue while Storage is busy."""
     cloud.busy = 2
     status, _ = await _post(http, await serve_as_identity("busy-at-first"), example("push"))
     assert (status, cloud.busy) == (202, 0)
 
 
-async def test_an_identity_that_may_not_send_is_told_the_role_it_needs(
+async def test_denied_send_names_needed_role(
     cloud: Cloud, serve_as_identity: ServeAsIdentity, http: aiohttp.ClientSession
 ) -> None:
+    """The response to a denied send names the role that the identity needs."""
     cloud.roles = frozenset()
-    status, answer = await _post(http, await serve_as_identity("no-role"), example("push"))
+    status, response = await _post(http, await serve_as_identity("no-role"), example("push"))
     assert status == 503
-    assert "no-role: Storage does not allow it" in answer["detail"]
-    assert "Storage Queue Data Message Sender" in answer["detail"]
+    assert "no-role: Storage does not allow it" in response["detail"]
+    assert "Storage Queue Data Message Sender" in response["detail"]
 
 
 @pytest.mark.timing
-async def test_without_a_token_the_answer_comes_in_time_and_says_so(
+async def test_missing_token_gets_503_in_time(
     cloud: Cloud, serve_as_identity: ServeAsIdentity, http: aiohttp.ClientSession
 ) -> None:
+    """A missing token results in 503 in time, and a later token in 202."""
     cloud.has_identity = False
     url = await serve_as_identity("no-token", ACR_BUDGET_SECONDS="1")
     started = time.monotonic()
-    status, answer = await _post(http, url, example("push"))
+    status, response = await _post(http, url, example("push"))
     assert time.monotonic() - started < 1.5
     assert status == 503
-    assert answer["detail"] == f"no-token: {TokenUnavailable()}."
-    # It comes back with the platform's identity, without a restart.
+    assert response["detail"] == f"no-token: {TokenUnavailable()}."
+    # The app sends again once the platform issues tokens, without a restart.
     cloud.has_identity = True
     status, _ = await _post(http, url, example("push"))
     assert status == 202
 
 
-async def test_peek_without_a_token_says_so(cloud: Cloud) -> None:
+async def test_peek_reports_missing_token(cloud: Cloud) -> None:
+    """`peek` fails with an error if it gets no token."""
     cloud.has_identity = False
     ended = await run_tools_async("peek", **cloud.settings)
     assert ended.status == 1
-    assert (
-        f"The queues cannot be read: {TokenUnavailable()}." in ended.errors
-    )
+    assert f"The queues cannot be read: {TokenUnavailable()}." in ended.errors
 
 
-async def test_peek_without_a_role_names_the_one_it_needs(cloud: Cloud) -> None:
+async def test_peek_names_needed_role(cloud: Cloud) -> None:
+    """`peek` names the role that its identity needs."""
     cloud.roles = SENDER
     ended = await run_tools_async("peek", **cloud.settings)
     assert ended.status == 1
     assert "Storage Queue Data Reader to look at messages" in " ".join(ended.errors.split())
 
 
-async def test_replay_works_as_an_identity_too(
+async def test_replay_works_with_identity(
     cloud: Cloud, serve_as_identity: ServeAsIdentity, http: aiohttp.ClientSession
 ) -> None:
+    """`replay` sends a dead letter's event with an identity."""
     url = await serve_as_identity("to-replay", ACR_REGISTRIES="other.azurecr.io")
     status, _ = await _post(http, url, example("push"))
     assert status == 403
@@ -191,10 +198,11 @@ async def test_replay_works_as_an_identity_too(
     assert ("send", f"/{processes.ACCOUNT}/acr-push/messages") in cloud.calls
 
 
-async def test_a_certificate_that_nobody_vouches_for_is_not_trusted(
+async def test_untrusted_certificate_is_refused(
     cloud: Cloud, serve_as_identity: ServeAsIdentity, http: aiohttp.ClientSession
 ) -> None:
+    """The app sends no request to a server with an untrusted certificate."""
     url = await serve_as_identity("no-trust", SSL_CERT_FILE="", ACR_BUDGET_SECONDS="2")
-    status, answer = await _post(http, url, example("push"))
-    assert (status, answer["detail"]) == (503, "no-trust: Storage cannot be reached.")
+    status, response = await _post(http, url, example("push"))
+    assert (status, response["detail"]) == (503, "no-trust: Storage cannot be reached.")
     assert not cloud.calls

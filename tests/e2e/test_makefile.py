@@ -1,7 +1,4 @@
-"""The first minutes with a fresh clone: what the Makefile asks for, says, and does on errors.
-
-The tree is a copy, and the programs that it finds are the tests' own: nothing is installed.
-"""
+"""The Makefile in a fresh clone, run on a copy with stand-ins for all programs."""
 
 import os
 import shutil
@@ -17,10 +14,10 @@ from tools.localhost import processes
 from tools.localhost.ports import free_azurite_port, free_port
 
 FILES = [".python-version", "Makefile", "package.json", "package-lock.json", "requirements-dev.txt"]
-# What the recipes use, but for what is asked for.
+# The programs that the recipes use and do not ask for.
 SHELL_TOOLS = ["awk", "bash", "cat", "env", "make", "mkdir", "rm", "sed", "sh", "sleep", "touch"]
 
-# Says its version; makes an environment by copying itself; installs as `pip` says.
+# Prints its version, copies itself as an environment, and installs as `pip` says.
 PYTHON = """#!/bin/sh
 case "$*" in
 --version) echo "Python {version}" ;;
@@ -39,7 +36,7 @@ NPM_FAILS = "echo 'npm error code E404' >&2; exit 1"
 
 @dataclass
 class Clone:
-    """A clone of the project on a machine whose programs are those in `bin`."""
+    """A clone of the project on a machine that has only the programs in `bin`."""
 
     folder: Path
     bin: Path
@@ -87,18 +84,18 @@ def clone(tmp_path: Path) -> Clone:
 
 @pytest.mark.parametrize("target", ["demo", "test"])
 def test_one_message_names_all_missing(clone: Clone, target: str) -> None:
-    """Where nothing is there, one message names it all before anything is installed."""
+    """One message names every missing program before `make` installs anything."""
     result = clone.make(target)
     assert result.returncode != 0
     message = result.stderr.partition("make:")[0]
     assert message.startswith("Missing:\n")
-    for said in ("Python 3.13 or newer", "make PYTHON=/", "Node.js 20 or newer", "npm"):
-        assert said in message
+    for text in ("Python 3.13 or newer", "make PYTHON=/", "Node.js 20 or newer", "npm"):
+        assert text in message
     assert not (clone.folder / ".venv").exists()
 
 
 def test_message_names_versions_found(clone: Clone) -> None:
-    """What is there and too old is named with its version."""
+    """The message names the version of each program that is too old."""
     clone.python("3.11.2", too_old=True)
     clone.node("v18.20.4")
     message = clone.make("demo").stderr
@@ -108,7 +105,7 @@ def test_message_names_versions_found(clone: Clone) -> None:
 
 
 def test_missing_node_stops_before_pip(clone: Clone) -> None:
-    """Node.js is asked for before Python packages are installed for a minute."""
+    """`make` reports missing Node.js before it installs Python packages."""
     clone.python(pip=PIP_WORKS)
     result = clone.make("demo")
     assert "Node.js 20 or newer" in result.stderr
@@ -117,7 +114,7 @@ def test_missing_node_stops_before_pip(clone: Clone) -> None:
 
 
 def test_unit_tests_need_no_node(clone: Clone) -> None:
-    """Who runs the unit tests alone is not asked for Node.js."""
+    """The unit tests run without Node.js."""
     clone.python(pip=PIP_WORKS)
     result = clone.make("test-unit")
     assert result.returncode == 0, result.stderr
@@ -125,7 +122,7 @@ def test_unit_tests_need_no_node(clone: Clone) -> None:
 
 
 def test_steps_are_announced(clone: Clone) -> None:
-    """A first run says what it installs, and ends in what was asked for."""
+    """A first run announces each installation and then runs its target."""
     clone.python(pip=PIP_WORKS)
     clone.node()
     result = clone.make("demo")
@@ -143,7 +140,7 @@ def test_steps_are_announced(clone: Clone) -> None:
 
 
 def test_failing_pip_shows_error(clone: Clone) -> None:
-    """A failing pip shows its own error and stops; the next run begins anew."""
+    """A failing pip stops `make` with pip's own error, and the next run installs again."""
     clone.python(pip=PIP_FAILS)
     clone.node()
     result = clone.make("demo")
@@ -154,7 +151,7 @@ def test_failing_pip_shows_error(clone: Clone) -> None:
 
 
 def test_failing_npm_shows_error(clone: Clone) -> None:
-    """A failing npm shows its own error and stops."""
+    """A failing npm stops `make` with npm's own error."""
     clone.python(pip=PIP_WORKS)
     clone.node(npm=NPM_FAILS)
     result = clone.make("demo")
@@ -165,7 +162,7 @@ def test_failing_npm_shows_error(clone: Clone) -> None:
 
 
 def test_help_fits_terminal(clone: Clone) -> None:
-    """`make` lists every target that is for users, in at most 80 columns."""
+    """`make` lists the targets for users in at most 80 columns."""
     lines = clone.make().stdout.splitlines()
     assert {"make demo", "make start", "make test", "make lock"} <= {
         line[:16].strip() for line in lines
@@ -174,7 +171,7 @@ def test_help_fits_terminal(clone: Clone) -> None:
 
 
 def test_interrupted_start_is_no_error(clone: Clone) -> None:
-    """Ctrl-C out of `make start` prints no error of make's."""
+    """Ctrl-C stops `make start` without an error."""
     clone.program("node", f'#!/bin/sh\nexec {shutil.which("node")} "$@"\n')
     python = clone.folder / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
@@ -195,13 +192,13 @@ def test_interrupted_start_is_no_error(clone: Clone) -> None:
                 if line == "Ctrl-C ends both.\n":
                     break
             else:
-                pytest.fail("it did not start")
+                pytest.fail("`make start` did not start")
         finally:
-            # As a terminal does it: to make and to whatever make has started.
+            # A terminal sends the signal to make and to every process that make started.
             os.killpg(process.pid, signal.SIGINT)
         rest = process.stdout.read()
     assert "make:" not in rest
     assert "Error" not in rest
     assert "Traceback" not in rest
-    # make itself ends by the signal that it got.
+    # The signal ends make itself.
     assert process.returncode in (0, -signal.SIGINT)

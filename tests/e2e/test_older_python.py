@@ -1,4 +1,4 @@
-"""What an older Python makes of the requirements of the app that is deployed."""
+"""The requirements of the deployed app under an older Python."""
 
 import os
 import re
@@ -17,14 +17,14 @@ OLDER = re.findall(r"^OLDER := (.+)$", MAKEFILE, re.MULTILINE)[0].split()
 @pytest.mark.skipif(sys.platform == "win32", reason="the Makefile's shell is not Windows' own")
 @pytest.mark.parametrize("version", OLDER)
 def test_older_python_refuses_deployed_set(version: str, tmp_path: Path) -> None:
-    """A build under a Python that the app does not run on fails: it would deploy a dead app."""
+    """pip refuses the deployed requirements under a Python that cannot run the app."""
     environment = {**os.environ, "PYENV_VERSION": version}
     pip = [f"python{version}", "-m", "pip", "--disable-pip-version-check"]
     try:
         subprocess.run([*pip, "--version"], env=environment, capture_output=True, check=True)
     except (FileNotFoundError, subprocess.CalledProcessError):
         pytest.skip(f"Python {version} with pip is not installed here")
-    # One pin that pip refuses is enough, and the quickest to be refused.
+    # One refused pin is enough, and pip refuses this one fastest.
     locked = (processes.ROOT / "requirements.txt").read_text()
     [model] = re.findall(r"^azure-functions==(?:.+\\\n)+.+\n", locked, re.MULTILINE)
     (tmp_path / "requirements.txt").write_text(model)

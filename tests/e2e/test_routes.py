@@ -1,4 +1,4 @@
-"""Routes, over HTTP: tests/routes/table.json says which event goes to which queues."""
+"""Routes over HTTP, with the events and queues of tests/routes/table.json."""
 
 import json
 from pathlib import Path
@@ -23,61 +23,65 @@ def _delivery(row: dict[str, Any]) -> dict[str, Any]:
 async def _post(
     http: aiohttp.ClientSession, url: str, row: dict[str, Any]
 ) -> tuple[int, dict[str, Any], dict[str, Any]]:
-    """The status and the answer, and what was sent."""
+    """Posts the row's delivery, and returns the status, the response and the delivery."""
     delivery = _delivery(row)
     query = {"registry": row["registry"]} if row["registry"] else {}
     async with http.post(url, json=delivery, params=query) as response:
         return response.status, await response.json(), delivery
 
 
-async def test_every_event_of_the_table_lies_on_its_queues_once_and_nowhere_else(
+async def test_table_events_reach_their_queues(
     serve: Serve, http: aiohttp.ClientSession, storage: StorageAccount
 ) -> None:
+    """Every event of the table is once on each of its queues and on no other."""
     url = serve(ROUTES)
     names = [route["queue"] for route in TABLE["routes"]]
     assert len(names) * len(TABLE["events"]) >= 40
     for row in TABLE["events"]:
-        status, answer, delivery = await _post(http, url, row)
-        assert (row["about"], status, answer["queues"]) == (row["about"], 202, row["queues"])
-        there = await storage.queues()
+        status, response, delivery = await _post(http, url, row)
+        assert (row["about"], status, response["queues"]) == (row["about"], 202, row["queues"])
+        existing = await storage.queues()
         found = {
             name: [event["id"] for event in await storage.documents(name)]
             for name in dict.fromkeys(names)
-            if name in there
+            if name in existing
         }
         assert {name for name, ids in found.items() if ids} == set(row["queues"]), row["about"]
         assert all(ids in ([], [delivery["id"]]) for ids in found.values())
 
 
-async def test_each_route_of_the_table_takes_some_event_and_turns_another_away() -> None:
+async def test_table_routes_match_some_events() -> None:
+    """Each route of the table but the first matches some events and not others."""
     for route in TABLE["routes"][1:]:
-        taken = [route["queue"] in row["queues"] for row in TABLE["events"]]
-        assert set(taken) == {True, False}, route
+        matches = [route["queue"] in row["queues"] for row in TABLE["events"]]
+        assert set(matches) == {True, False}, route
 
 
-async def test_an_event_that_no_route_takes_is_202_without_queues_or_kept_where_that_is_set(
+async def test_unrouted_event_follows_setting(
     serve: Serve, http: aiohttp.ClientSession, storage: StorageAccount
 ) -> None:
+    """An event that matches no route gets 202, or 422 and a dead letter if set."""
     routes = {"routes": [{"queue": "others", "repositories": ["!base"]}], "rejectedQueue": "kept"}
     [base] = [row for row in TABLE["events"] if row["target"]["repository"] == "base"]
-    status, answer, _ = await _post(http, serve(routes), base)
-    assert (status, answer["queues"]) == (202, [])
+    status, response, _ = await _post(http, serve(routes), base)
+    assert (status, response["queues"]) == (202, [])
     assert await storage.queues() == []
-    status, answer, delivery = await _post(http, serve(routes, ACR_KEEP_UNROUTED="true"), base)
+    status, response, delivery = await _post(http, serve(routes, ACR_KEEP_UNROUTED="true"), base)
     assert status == 422
-    assert answer["detail"] == (
+    assert response["detail"] == (
         f'No route in routes.json takes this push of "base@{delivery["target"]["digest"]}".'
     )
-    [record] = await storage.documents("kept")
-    assert (record["reason"], record["status"]) == ("unrouted", 422)
-    assert json.loads(record["body"]["content"]) == delivery
+    [dead_letter] = await storage.documents("kept")
+    assert (dead_letter["reason"], dead_letter["status"]) == ("unrouted", 422)
+    assert json.loads(dead_letter["body"]["content"]) == delivery
     assert await storage.queues() == ["kept"]
 
 
-async def test_a_queue_is_named_by_an_app_setting(
+async def test_app_setting_names_queue(
     serve: Serve, http: aiohttp.ClientSession, storage: StorageAccount
 ) -> None:
+    """An app setting names the queue of a route."""
     routes = {"routes": [{"queue": "%InventoryQueue%"}], "rejectedQueue": "kept"}
     row = TABLE["events"][0]
-    _, answer, _ = await _post(http, serve(routes, InventoryQueue="inventory"), row)
-    assert answer["queues"] == await storage.queues() == ["inventory"]
+    _, response, _ = await _post(http, serve(routes, InventoryQueue="inventory"), row)
+    assert response["queues"] == await storage.queues() == ["inventory"]

@@ -1,4 +1,4 @@
-"""Requests that schemathesis makes from docs/openapi.yaml, to the app under Microsoft's runtime."""
+"""Requests that schemathesis generates from docs/openapi.yaml for the app."""
 
 import re
 import subprocess
@@ -8,7 +8,7 @@ from tools.localhost import processes
 
 
 def test_responses_conform_to_openapi(function_url: str) -> None:
-    """Status, content type, headers and body of every response are those of docs/openapi.yaml."""
+    """Every response has a status, content type, headers and body that docs/openapi.yaml allows."""
     config = processes.ROOT / "tests" / "contracts" / "schemathesis.toml"
     result = subprocess.run(
         [

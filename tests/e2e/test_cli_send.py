@@ -1,0 +1,121 @@
+"""The command `send`."""
+
+import asyncio
+import json
+
+import pytest
+from aiohttp import web
+
+from tests.support.commands import run_tools
+from tests.support.servers import Listen
+from tests.support.storage import StorageAccount
+from tools import examples
+from tools.localhost import processes
+from tools.localhost.ports import free_port
+
+
+@pytest.mark.parametrize("action", examples.actions())
+def test_send_prints_response_to_example(
+    function_url: str, storage: StorageAccount, action: str
+) -> None:
+    """`send` posts the example of an action and prints the response."""
+    result = run_tools("send", action, "--url", function_url)
+    assert result.status == 0, result.errors
+    status, response = result.output.split("\n", 1)
+    assert status == ("200" if action == "ping" else "202")
+    assert json.loads(response)["id"] == examples.documented(action)["id"]
+
+
+async def test_send_repeat_uses_unique_ids(function_url: str, storage: StorageAccount) -> None:
+    """`send --repeat` gives each delivery its own id."""
+    result = run_tools("send", "push", "--repeat", "50", "--url", function_url)
+    assert (result.status, result.output) == (0, "50 × 202\n")
+    assert len({event["id"] for event in await storage.documents("acr-push")}) == 50
+
+
+async def test_send_uses_given_registry(function_url: str, storage: StorageAccount) -> None:
+    """`send --registry` sends a delivery of the given registry."""
+    for action in ("push", "chart_push"):
+        result = run_tools(
+            "send", action, "--registry", "contoso.azurecr.io", "--url", function_url
+        )
+        assert "https://contoso.azurecr.io" in result.output
+
+
+def test_send_reports_unreachable_app() -> None:
+    """`send` fails with an error if no app listens at the URL."""
+    result = run_tools("send", "push", "--url", processes.function_url(free_port()))
+    assert result.status == 1
+    assert "cannot be reached" in result.errors
+
+
+@pytest.mark.parametrize("host", ["a..example", f"{'a' * 64}.example", "", "[/x]"])
+def test_send_reports_invalid_url(host: str) -> None:
+    """`send` fails with an error if the URL has an invalid host."""
+    result = run_tools("send", "push", "--url", f"http://{host}/")
+    assert result.status == 1
+    assert "cannot be reached: " in result.errors
+
+
+@pytest.mark.parametrize("key", ["the-key\r", "the-key\nx: y"])
+def test_send_error_hides_invalid_key(key: str, function_url: str) -> None:
+    """The error for an invalid key does not contain the key."""
+    result = run_tools("send", "push", "--url", function_url, "--key", key)
+    assert result.status == 1
+    assert "cannot be reached: " in result.errors
+    assert "the-key" not in result.errors
+
+
+@pytest.mark.parametrize("body", ["é".encode("latin-1"), b"[" * 100_000])
+async def test_send_shows_any_response_status(body: bytes, listen: Listen) -> None:
+    """`send` prints the status of a response whose body it cannot decode."""
+
+    async def gateway(_: web.Request) -> web.Response:
+        return web.Response(status=502, body=body, content_type="text/html", charset="utf-8")
+
+    url = f"http://127.0.0.1:{await listen(gateway)}/[/x]"
+    for more in ([], ["--repeat", "2"]):
+        result = await asyncio.to_thread(run_tools, "send", "push", "--url", url, *more)
+        assert result.status == 1
+        assert "502" in result.output
+
+
+@pytest.mark.parametrize("action", ["pull", "[/bold]", "../examples"])
+def test_send_lists_known_actions(action: str) -> None:
+    """The error for an unknown action lists the known actions."""
+    result = run_tools("send", action)
+    assert action in result.errors
+    assert result.status == 1
+    assert "quarantine" in result.errors
+
+
+def test_send_rejected_delivery_exits_1(function_url: str, storage: StorageAccount) -> None:
+    """`send` exits with 1 if the app rejects the delivery."""
+    result = run_tools("send", "push", "--registry", "not a host", "--url", function_url)
+    assert result.status == 1
+    assert result.output.startswith("422\n")
+
+
+async def test_send_uses_key_header_and_concurrency(listen: Listen) -> None:
+    """`send` passes the key in a header and never exceeds its concurrency."""
+    seen: list[str | None] = []
+    now = most = 0
+
+    async def respond(request: web.Request) -> web.Response:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        seen.append(request.headers.get("x-functions-key"))
+        await asyncio.sleep(0.02)
+        now -= 1
+        return web.json_response({"ok": True}, status=202)
+
+    url = f"http://127.0.0.1:{await listen(respond)}/"
+    result = await asyncio.to_thread(
+        run_tools, "send", "push", "--url", url, "--repeat", "30", "--concurrency", "3",
+        ACR_WEBHOOK_KEY="the-key",
+    )  # fmt: skip
+    assert result.status == 0, result.errors
+    assert seen == ["the-key"] * 30
+    assert most <= 3
+    assert "the-key" not in result.output + result.errors

@@ -1,0 +1,150 @@
+"""The command `start`."""
+
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.commands import Command, Ended, run_tools
+from tools.localhost import processes
+from tools.localhost.ports import free_azurite_port, free_port
+
+
+def _listening(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _start(port: int, queue_port: int, **settings: str) -> Command:
+    ports = ("--port", str(port), "--queue-port", str(queue_port))
+    return Command("start", *ports, settings=settings)
+
+
+def _stop(command: Command, port: int, queue_port: int, number: int = signal.SIGTERM) -> Ended:
+    """Stops `start`, checks that no port is open, and deletes its data."""
+    command.stop(signal.Signals(number))
+    ended = command.wait()
+    assert not _listening(port)
+    assert not _listening(queue_port)
+    shutil.rmtree(processes.ROOT / ".azurite" / f"start-{queue_port}")
+    return ended
+
+
+@contextmanager
+def _started(**settings: str) -> Iterator[tuple[str, int]]:
+    """Runs `start` on free ports, and yields its output until it is ready and the app's port."""
+    port, queue_port = free_port(), free_azurite_port()
+    command = _start(port, queue_port, **settings)
+    try:
+        yield command.until("Ctrl-C"), port
+    finally:
+        _stop(command, port, queue_port)
+
+
+@pytest.mark.parametrize("columns", ["40", "80"])
+def test_start_prints_commands_that_work(columns: str) -> None:
+    """The commands that `start` prints work unchanged in a narrow and in a wide terminal."""
+    with _started(COLUMNS=columns) as (output, _):
+        commands = output.replace("\\\n", " ").splitlines()
+        [curl] = [line for line in commands if line.strip().startswith("curl")]
+        [peek] = [line for line in commands if "tools peek" in line]
+        sent = subprocess.run(
+            shlex.split(curl), cwd=processes.ROOT, capture_output=True, text=True, check=True
+        )
+        assert "202 Accepted" in sent.stdout
+        arguments = shlex.split(peek)[1:]
+        seen = subprocess.run(
+            [sys.executable, *arguments], cwd=processes.ROOT, capture_output=True, text=True,
+            check=True,
+        )  # fmt: skip
+        assert "ImagePushed" in seen.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_start_signal_stops_all_processes(number: int) -> None:
+    """A signal stops `start` and every process that it started."""
+    port, queue_port = free_port(), free_azurite_port()
+    command = _start(port, queue_port)
+    command.until("Ctrl-C")
+    assert _listening(port)
+    assert _listening(queue_port)
+    ended = _stop(command, port, queue_port, number)
+    assert ended.status == (130 if number == signal.SIGINT else 128 + number)
+
+
+def test_early_signal_stops_all_processes() -> None:
+    """A signal during the startup of `start` leaves no process running."""
+    port, queue_port = free_port(), free_azurite_port()
+    command = _start(port, queue_port)
+    while not _listening(queue_port):
+        time.sleep(0.05)
+    assert _stop(command, port, queue_port).status == 128 + signal.SIGTERM
+
+
+def test_start_reports_ended_app() -> None:
+    """`start` exits with 1 and an error if the app ends by itself."""
+    port, queue_port = free_port(), free_azurite_port()
+    command = _start(port, queue_port)
+    command.until("Ctrl-C")
+    [child] = [
+        int(folder.name)
+        for folder in Path("/proc").glob("[0-9]*")
+        if f"host\0--port\0{port}\0".encode() in _command_line(folder)
+    ]
+    os.kill(child, signal.SIGKILL)
+    ended = command.wait()
+    assert ended.status == 1
+    assert "The app has ended by itself" in ended.errors
+    shutil.rmtree(processes.ROOT / ".azurite" / f"start-{queue_port}")
+
+
+def _command_line(folder: Path) -> bytes:
+    try:
+        return (folder / "cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+FUNC = """#!/bin/sh
+# Stands in for Core Tools: starts a host as a child process, as they do.
+echo "func was called: $*"
+test "$FUNCTIONS_WORKER_RUNTIME" = python || exit 9
+python -c 'import azure_functions_runtime_v1' || exit 9
+python -m tools host --port "$3" &
+wait
+"""
+
+
+def test_start_uses_installed_core_tools(tmp_path: Path) -> None:
+    """`start` serves the app with Core Tools if they are on the PATH."""
+    func = tmp_path / "func"
+    func.write_text(FUNC)
+    func.chmod(0o755)
+    with _started(PATH=f"{tmp_path}:{os.environ['PATH']}") as (output, port):
+        assert f"func was called: start --port {port}" in output
+        assert "The function answers" in output
+
+
+@pytest.mark.parametrize("option", ["--port", "--queue-port"])
+def test_start_names_port_in_use(option: str) -> None:
+    """The error for a port in use names the port and the variable that changes it."""
+    ports = {"--port": free_port(), "--queue-port": free_azurite_port()}
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        ports[option] = server.getsockname()[1]
+        result = run_tools("start", *(str(part) for pair in ports.items() for part in pair))
+    assert result.status == 1
+    assert f"cannot listen on port {ports[option]}" in result.errors
+    assert ("QUEUE_PORT=" if option == "--queue-port" else " PORT=") in result.errors
+    assert not _listening(ports["--queue-port"])
