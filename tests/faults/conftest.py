@@ -1,4 +1,4 @@
-"""What the tests of failing storage share."""
+"""Fixtures that the fault tests share."""
 
 from collections.abc import AsyncIterator
 
@@ -10,7 +10,7 @@ from tests.support.storage import StorageAccount
 
 @pytest.fixture
 async def proxy(storage: StorageAccount) -> AsyncIterator[FaultProxy]:
-    """A proxy before an account without queues."""
+    """A proxy in front of an account without queues."""
     port = storage.connection.partition("QueueEndpoint=http://127.0.0.1:")[2].partition("/")[0]
     proxy = FaultProxy(int(port))
     await proxy.start()

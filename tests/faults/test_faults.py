@@ -1,4 +1,4 @@
-"""Whatever storage does: every answer in time, every 202 stored, all else in the last net."""
+"""Storage faults: responses in time, events stored after each 202, the rest in the fallback log."""
 
 import asyncio
 import json
@@ -18,9 +18,9 @@ from tests.support.deliveries import delivery, example
 from tests.support.faults import FaultProxy
 from tests.support.storage import StorageAccount
 
-BUDGET = 4.0
-GRACE = 0.5
-MANY = 60
+BUDGET_SECONDS = 4.0
+GRACE_SECONDS = 0.5
+DELIVERY_COUNT = 60
 
 
 @pytest.fixture
@@ -31,19 +31,19 @@ async def receiver(proxy: FaultProxy) -> AsyncIterator[App]:
 
 
 class Sent:
-    """Deliveries that were sent at once, with their answers."""
+    """Deliveries that were sent concurrently, with their responses."""
 
     def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
-        self.answers: dict[str, Response] = {}
-        self.slowest = 0.0  # seconds
+        self.responses: dict[str, Response] = {}
+        self.slowest_seconds = 0.0
         self._caplog = caplog
 
     def ids(self, status: int) -> set[str]:
-        """The ids of the deliveries that were answered `status`."""
-        return {id_ for id_, answer in self.answers.items() if answer.status == status}
+        """The IDs of the deliveries that got the status `status`."""
+        return {id_ for id_, response in self.responses.items() if response.status == status}
 
     def lines(self, marker: str) -> list[dict[str, Any]]:
-        """The log's lines with `marker`, parsed."""
+        """The log lines with `marker`, parsed."""
         found = []
         for record in self._caplog.records:
             message = record.getMessage()
@@ -54,14 +54,14 @@ class Sent:
         return found
 
     def lost(self) -> set[str]:
-        """The ids of the deliveries that are whole in the last net."""
+        """The IDs of the deliveries that are whole in the fallback log."""
         return {json.loads(line["body"]["content"])["id"] for line in self.lines(LOST)}
 
 
 async def _send(
     receiver: App, caplog: pytest.LogCaptureFixture, deliveries: list[dict[str, Any]]
 ) -> Sent:
-    """Sends all at once."""
+    """Sends all deliveries concurrently."""
     caplog.clear()
     caplog.set_level(logging.INFO, "acr_webhook")
     clock = asyncio.get_running_loop().time
@@ -69,8 +69,8 @@ async def _send(
 
     async def one(document: dict[str, Any]) -> None:
         started = clock()
-        sent.answers[document["id"]] = await receiver.pipeline.process(delivery(document))
-        sent.slowest = max(sent.slowest, clock() - started)
+        sent.responses[document["id"]] = await receiver.pipeline.process(delivery(document))
+        sent.slowest_seconds = max(sent.slowest_seconds, clock() - started)
 
     await asyncio.gather(*map(one, deliveries))
     assert len(sent.lines(DELIVERY)) == len(deliveries)
@@ -78,10 +78,10 @@ async def _send(
 
 
 def _mixed(prefix: str = "") -> list[dict[str, Any]]:
-    """Deliveries of every kind, a fifth of them to be refused."""
+    """Deliveries of every kind, of which the app refuses a fifth."""
     kinds = ["push", "delete", "chart_push", "quarantine"]
-    good = [example(kinds[n % 4], id=f"{prefix}good-{n}") for n in range(MANY * 4 // 5)]
-    bad = [example("push", id=f"{prefix}bad-{n}", request=...) for n in range(MANY // 5)]
+    good = [example(kinds[n % 4], id=f"{prefix}good-{n}") for n in range(DELIVERY_COUNT * 4 // 5)]
+    bad = [example("push", id=f"{prefix}bad-{n}", request=...) for n in range(DELIVERY_COUNT // 5)]
     return good + bad
 
 
@@ -90,38 +90,40 @@ FAULTS = ["refuse", "stall", "busy", "cut", "half", "drip", "swallow", "deleting
 
 @pytest.mark.timing
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_while_storage_fails_answers_come_in_time_and_nothing_is_lost(
+async def test_storage_fault_loses_no_delivery(
     fault: str,
     proxy: FaultProxy,
     receiver: App,
     storage: StorageAccount,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """While Storage fails, responses come in time and the fallback log has each delivery."""
     await _send(receiver, caplog, _mixed("before-"))
     await proxy.set(fault)
     sent = await _send(receiver, caplog, _mixed())
-    # Nothing was confirmed, so nothing may be accepted or called safe: all is in the last net.
-    assert sent.ids(503) == set(sent.answers) == sent.lost()
-    assert sent.slowest < BUDGET + GRACE
-    assert all("Retry-After" in answer.headers for answer in sent.answers.values())
+    # Storage confirmed nothing, so the app accepts nothing and logs every delivery.
+    assert sent.ids(503) == set(sent.responses) == sent.lost()
+    assert sent.slowest_seconds < BUDGET_SECONDS + GRACE_SECONDS
+    assert all("Retry-After" in response.headers for response in sent.responses.values())
 
     await proxy.set("pass")
     after = await _send(receiver, caplog, _mixed("after-"))
     assert after.ids(503) == after.lost() == set()
     stored = set(await storage.stored_ids())
-    assert {id_ for id_ in stored if id_.startswith("after-")} == set(after.answers)
-    assert len([id_ for id_ in stored if id_.startswith("before-")]) == MANY
+    assert {id_ for id_ in stored if id_.startswith("after-")} == set(after.responses)
+    assert len([id_ for id_ in stored if id_.startswith("before-")]) == DELIVERY_COUNT
 
 
 @pytest.mark.timing
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_a_fault_that_passes_within_the_budget_costs_no_delivery(
+async def test_short_fault_needs_no_fallback_log(
     fault: str,
     proxy: FaultProxy,
     receiver: App,
     storage: StorageAccount,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """A fault that ends within the budget loses no delivery."""
     await _send(receiver, caplog, _mixed("before-"))
     await proxy.set(fault)
 
@@ -133,30 +135,32 @@ async def test_a_fault_that_passes_within_the_budget_costs_no_delivery(
     sent = await _send(receiver, caplog, _mixed())
     await recovering
     assert sent.ids(503) == sent.lost() == set()
-    assert sent.slowest < BUDGET + GRACE
-    assert set(await storage.stored_ids()) >= set(sent.answers)
+    assert sent.slowest_seconds < BUDGET_SECONDS + GRACE_SECONDS
+    assert set(await storage.stored_ids()) >= set(sent.responses)
 
 
-async def test_a_slow_account_is_waited_for_and_gets_each_event_once(
+async def test_slow_account_stores_each_event_once(
     proxy: FaultProxy,
     receiver: App,
     storage: StorageAccount,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """The app waits for a slow account, which stores each event once."""
     await _send(receiver, caplog, _mixed("before-"))
     await proxy.set("late")
     sent = await _send(receiver, caplog, _mixed())
     assert sent.ids(503) == sent.lost() == set()
     stored = [id_ for id_ in await storage.stored_ids() if not id_.startswith("before-")]
-    assert sorted(stored) == sorted(sent.answers)
+    assert sorted(stored) == sorted(sent.responses)
 
 
-async def test_a_fault_in_the_middle_leaves_each_delivery_stored_or_in_the_last_net(
+async def test_sudden_fault_stores_or_logs_deliveries(
     proxy: FaultProxy,
     receiver: App,
     storage: StorageAccount,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """A fault under load leaves each delivery on a queue or in the fallback log."""
     await _send(receiver, caplog, _mixed("before-"))
     last_good = proxy.requests + 35
 
@@ -167,23 +171,24 @@ async def test_a_fault_in_the_middle_leaves_each_delivery_stored_or_in_the_last_
     proxy.before = fail_after
     sent = await _send(receiver, caplog, _mixed())
     assert sent.ids(503) == sent.lost()
-    assert 0 < len(sent.lost()) < MANY
+    assert 0 < len(sent.lost()) < DELIVERY_COUNT
     proxy.before = None
     await proxy.set("pass")
     assert set(await storage.stored_ids()) >= sent.ids(202) | sent.ids(422)
 
 
-async def test_one_slow_queue_does_not_delay_deliveries_to_another(
+async def test_slow_queue_delays_no_other_queue(
     proxy: FaultProxy,
     receiver: App,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """A slow queue does not delay deliveries to another queue."""
     await proxy.set("stall", only="acr-push")
     finished: list[str] = []
 
     async def one(document: dict[str, Any]) -> None:
-        answer = await receiver.pipeline.process(delivery(document))
-        assert answer.status == (503 if document["action"] == "push" else 202)
+        response = await receiver.pipeline.process(delivery(document))
+        assert response.status == (503 if document["action"] == "push" else 202)
         finished.append(document["action"])
 
     # More than any default limit of connections to one host.
@@ -193,12 +198,13 @@ async def test_one_slow_queue_does_not_delay_deliveries_to_another(
     assert finished == ["delete"] * 20 + ["push"] * 110
 
 
-async def test_a_send_that_stalled_and_was_stored_comes_twice_under_one_id(
+async def test_stalled_send_can_store_event_twice(
     proxy: FaultProxy,
     receiver: App,
     storage: StorageAccount,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """An event arrives twice under one ID if Storage stores it and then stalls."""
     await _send(receiver, caplog, [example("push", id="before")])
     await proxy.set("swallow", times=1)
     sent = await _send(receiver, caplog, [example("push", id="twice")])
@@ -206,14 +212,15 @@ async def test_a_send_that_stalled_and_was_stored_comes_twice_under_one_id(
     assert sorted(await storage.stored_ids()) == ["before", "twice", "twice"]
 
 
-async def test_events_that_come_together_may_lie_in_any_order(
+async def test_concurrent_events_arrive_in_any_order(
     proxy: FaultProxy,
     receiver: App,
     storage: StorageAccount,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """Events that arrive at the same time can be on a queue in any order."""
     await _send(receiver, caplog, [example("push", id="before")])
-    await proxy.set("cut", times=1)  # the first one needs a second try, the others overtake it
+    await proxy.set("cut", times=1)  # the first send needs a retry, and the others overtake it
     ids = [str(number) for number in range(10)]
     sent = await _send(receiver, caplog, [example("push", id=id_) for id_ in ids])
     assert sent.ids(202) == set(ids)
@@ -222,23 +229,26 @@ async def test_events_that_come_together_may_lie_in_any_order(
     assert stored[1:] != ids
 
 
-async def test_a_queue_that_is_deleted_and_created_again_under_load_loses_nothing(
+async def test_queue_deleted_under_load_loses_nothing(
     proxy: FaultProxy,
     receiver: App,
     storage: StorageAccount,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """The app creates a queue again that is deleted under load, and loses no delivery."""
     await _send(receiver, caplog, [example("push", id="before")])
     await storage.service.delete_queue("acr-push")
     await proxy.set("deleting", times=100)
-    sent = await _send(receiver, caplog, [example("push", id=str(n)) for n in range(MANY)])
+    pushes = [example("push", id=str(n)) for n in range(DELIVERY_COUNT)]
+    sent = await _send(receiver, caplog, pushes)
     assert sent.ids(503) == sent.lost() == set()
-    assert sorted(await storage.stored_ids()) == sorted(sent.answers)
+    assert sorted(await storage.stored_ids()) == sorted(sent.responses)
 
 
-async def test_cancelled_in_the_middle_a_delivery_is_in_the_last_net(
+async def test_cancelled_delivery_reaches_fallback_log(
     proxy: FaultProxy, receiver: App, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """A delivery that is cancelled in the pipeline is in the fallback log."""
     await proxy.set("stall")
     sent = Sent(caplog)
     task = asyncio.create_task(receiver.pipeline.process(delivery(example("push"))))
@@ -251,19 +261,21 @@ async def test_cancelled_in_the_middle_a_delivery_is_in_the_last_net(
     assert sent.lines(DELIVERY)[0]["outcome"] == "lost"
 
 
-async def test_a_fault_of_our_own_is_a_500_and_the_delivery_is_in_the_last_net(
+async def test_internal_error_reaches_fallback_log(
     receiver: App,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """An internal error gives a 500 response, and the delivery is in the fallback log."""
+
     def broken(*_: object) -> None:
         raise RuntimeError("secret-in-exception")
 
     monkeypatch.setattr(receiver.pipeline, "route", broken)
     sent = Sent(caplog)
-    answer = await receiver.pipeline.process(delivery(example("push")))
-    assert answer.status == 500
-    assert b"secret-in-exception" not in answer.body
+    response = await receiver.pipeline.process(delivery(example("push")))
+    assert response.status == 500
+    assert b"secret-in-exception" not in response.body
     assert "secret-in-exception" not in caplog.text
     assert "acr_fault RuntimeError in test_faults.py" in caplog.text
     assert sent.lost() == {example("push")["id"]}
@@ -285,14 +297,15 @@ async def test_a_fault_of_our_own_is_a_500_and_the_delivery_is_in_the_last_net(
         (b"\xff" * 80_000, 4),
     ],
 )
-async def test_the_last_net_holds_any_body_whole_in_lines_that_no_log_cuts(
+async def test_fallback_log_holds_whole_body(
     body: bytes, parts: int, proxy: FaultProxy, receiver: App, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """The fallback log holds every acceptable body whole, in lines that no log truncates."""
     await proxy.set("refuse")
-    answer = await receiver.pipeline.process(
+    response = await receiver.pipeline.process(
         Delivery(body, "é\nb\ud800" * 500, "x\r\n", datetime.now(UTC))
     )
-    assert answer.status == 503
+    assert response.status == 503
     lines = Sent(caplog).lines(LOST)
     assert [(line["part"], line["parts"]) for line in lines] == [
         (part, parts) for part in range(1, parts + 1)
@@ -307,16 +320,15 @@ async def test_the_last_net_holds_any_body_whole_in_lines_that_no_log_cuts(
         assert line["body"]["length"] == len(body)
     found = b"".join(decode_body(line["body"]) for line in lines)
     assert body.startswith(found)
-    # Longer than what could ever be accepted, and more of it is kept than of that.
+    # The app never accepts a body this long, and logs more of it than the longest body it accepts.
     truncated = len(body) > 70_000
     assert len(found) >= min(len(body), 70_000)
     assert [line["body"]["truncated"] for line in lines] == [truncated] * parts
     assert truncated or found == body
 
 
-async def test_storage_knows_a_request_by_the_invocation_it_came_from(
-    proxy: FaultProxy, receiver: App
-) -> None:
+async def test_storage_request_carries_invocation_id(proxy: FaultProxy, receiver: App) -> None:
+    """A request to Storage carries the ID of the function's invocation."""
     raw = json.dumps(example("push")).encode()
     await receiver.pipeline.process(Delivery(raw, None, None, datetime.now(UTC), "inv-1"))
     assert b"x-ms-client-request-id: inv-1\r\n" in proxy.last

@@ -1,4 +1,4 @@
-"""The same over HTTP, with the app as a process of its own."""
+"""Storage faults over HTTP, with the app in its own process."""
 
 import asyncio
 import json
@@ -15,13 +15,15 @@ from tests.support.storage import StorageAccount
 from tools.localhost import processes
 from tools.localhost.ports import free_port
 
-MANY = 50
+DELIVERY_COUNT = 50
+RESPONSE_TIMEOUT_SECONDS = 4.5
 
 
 @pytest.mark.timing
-async def test_over_http_too_answers_come_in_time_and_what_is_lost_is_in_the_log(
+async def test_http_response_arrives_despite_fault(
     proxy: FaultProxy, storage: StorageAccount
 ) -> None:
+    """Over HTTP, responses come in time and the fallback log has each unstored delivery."""
     port = free_port()
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tools", "host", "--port", str(port), "--no-local-settings",
@@ -53,25 +55,25 @@ async def test_over_http_too_answers_come_in_time_and_what_is_lost_is_in_the_log
         await process.wait()
         await reading
 
-    net = [line.partition(f"{LOST} ")[2] for line in log if LOST in line]
-    found = [json.loads(json.loads(line)["body"]["content"])["id"] for line in net]
+    fallback_log = [line.partition(f"{LOST} ")[2] for line in log if LOST in line]
+    found = [json.loads(json.loads(line)["body"]["content"])["id"] for line in fallback_log]
     assert sorted(found) == sorted(lost)
     stored = [event["id"] for event in await storage.documents("acr-push")]
     assert {id_ for id_ in stored if not id_.startswith("lost")} == {
-        f"{name}-{number}" for name in ("before", "after") for number in range(MANY)
+        f"{name}-{number}" for name in ("before", "after") for number in range(DELIVERY_COUNT)
     }
 
 
 async def _send(url: str, name: str) -> dict[str, int]:
-    """The statuses of many deliveries at once, by id; each within the registry's patience."""
+    """The statuses of many concurrent deliveries, by ID; each within ACR's timeout."""
     statuses = {}
 
     async def one(http: aiohttp.ClientSession, id_: str) -> None:
-        timeout = aiohttp.ClientTimeout(total=4.5)
+        timeout = aiohttp.ClientTimeout(total=RESPONSE_TIMEOUT_SECONDS)
         body = json.dumps(example("push", id=id_))
         async with http.post(url, data=body, timeout=timeout) as response:
             statuses[id_] = response.status
 
     async with aiohttp.ClientSession() as http:
-        await asyncio.gather(*(one(http, f"{name}-{number}") for number in range(MANY)))
+        await asyncio.gather(*(one(http, f"{name}-{number}") for number in range(DELIVERY_COUNT)))
     return statuses

@@ -1,4 +1,4 @@
-"""Replay while storage fails: what is not confirmed stays."""
+"""Replay while Storage fails: a dead letter without a confirmed event stays."""
 
 import asyncio
 import signal
@@ -10,14 +10,14 @@ from tests.support.deliveries import example, reject
 from tests.support.faults import FaultProxy
 from tests.support.storage import StorageAccount
 
-MANY = 40
+DEAD_LETTER_COUNT = 40
 
 
-def _start(connection: str, budget: float = 1) -> Command:
+def _start(connection: str, budget_seconds: float = 1) -> Command:
     settings = {
         "AcrEventsStorage": connection,
         "ACR_REGISTRIES": "",
-        "ACR_BUDGET_SECONDS": str(budget),
+        "ACR_BUDGET_SECONDS": str(budget_seconds),
     }
     return Command("replay", settings=settings)
 
@@ -29,28 +29,32 @@ async def _visible(storage: StorageAccount) -> int:
     return len(messages)
 
 
-async def test_what_its_queue_does_not_take_stays_and_passes_the_next_time(
+async def test_unstored_dead_letter_passes_next_replay(
     proxy: FaultProxy, storage: StorageAccount
 ) -> None:
-    ids = [str(number) for number in range(MANY)]
+    """A dead letter whose event cannot be stored stays, and the next replay passes it."""
+    ids = [str(number) for number in range(DEAD_LETTER_COUNT)]
     await reject(storage.connection, *(example("push", id=id_) for id_ in ids))
     await proxy.set("busy", only="acr-push")
     ended = await _start(proxy.connection).ended()
     assert ended.status == 1
     assert "storage-unavailable" in ended.output
-    assert await _visible(storage) == MANY
+    assert await _visible(storage) == DEAD_LETTER_COUNT
     await proxy.set("pass")
-    # Time enough for one attempt, whatever else the machine does: a second one could store twice.
-    ended = await _start(proxy.connection, budget=4).ended()
+    # Enough time for one attempt on a busy machine: a second attempt could store an event twice.
+    ended = await _start(proxy.connection, budget_seconds=4).ended()
     assert ended.status == 0
     assert sorted(e["id"] for e in await storage.documents("acr-push")) == sorted(ids)
 
 
 @pytest.mark.parametrize("fault", ["busy", "cut", "stall"])
-async def test_a_queue_that_fails_in_the_middle_ends_it_with_a_message_and_the_summary(
+async def test_failing_queue_ends_replay_with_summary(
     fault: str, proxy: FaultProxy, storage: StorageAccount
 ) -> None:
-    await reject(storage.connection, *(example("push", id=str(n)) for n in range(MANY)))
+    """A dead-letter queue that fails during a replay ends it with an error and the summary."""
+    await reject(
+        storage.connection, *(example("push", id=str(n)) for n in range(DEAD_LETTER_COUNT))
+    )
 
     async def fail(number: int) -> None:
         if number == 20:
@@ -69,16 +73,17 @@ async def test_a_queue_that_fails_in_the_middle_ends_it_with_a_message_and_the_s
     ids=["as it takes some", "as it notes why one stays", "as others pass"],
 )
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-async def test_told_to_stop_it_shows_again_what_it_held(
+async def test_stopped_replay_releases_dead_letters(
     number: signal.Signals,
     point: int,
     digest: str,
     proxy: FaultProxy,
     storage: StorageAccount,
 ) -> None:
+    """A replay that a signal stops releases the dead letters that it holds."""
     await reject(
         storage.connection,
-        *(example("push", id=str(n), target__digest=digest) for n in range(MANY)),
+        *(example("push", id=str(n), target__digest=digest) for n in range(DEAD_LETTER_COUNT)),
     )
     working = asyncio.Event()
 
@@ -95,4 +100,4 @@ async def test_told_to_stop_it_shows_again_what_it_held(
     assert ended.status == (130 if number == signal.SIGINT else 128 + number)
     stored = await storage.documents("acr-push") if "acr-push" in await storage.queues() else []
     passed = len({event["id"] for event in stored})
-    assert await _visible(storage) >= MANY - passed
+    assert await _visible(storage) >= DEAD_LETTER_COUNT - passed

@@ -1,4 +1,4 @@
-"""Replay killed with SIGKILL at many points: nothing is lost."""
+"""Replay that is killed with SIGKILL at many points."""
 
 import asyncio
 import json
@@ -9,25 +9,25 @@ from tests.support.deliveries import example, reject
 from tests.support.faults import FaultProxy
 from tests.support.storage import StorageAccount
 
-HOLD = 2
-# The request at which it is killed: an even one before it reaches Storage, an odd one after it was
-# served and before the answer. A whole run makes 66, the last eight of which show again what stays.
+VISIBILITY_TIMEOUT_SECONDS = 2
+# The number of the request at which the test kills replay: an even one before it reaches Storage,
+# an odd one after Storage served it and before the response. A whole replay sends 66 requests. The
+# last eight release the dead letters that stay.
 POINTS = [2, 3, 4, 5, 7, 10, 13, 18, 23, 28, 33, 38, 43, 48, 53, 58, 62, 65]
-PASSING, STAYING = 24, 8
+PASSING_COUNT, STAYING_COUNT = 24, 8
 
 
 def _replay(connection: str) -> Command:
     settings = {"AcrEventsStorage": connection, "ACR_REGISTRIES": ""}
-    return Command("replay", "--hold", str(HOLD), settings=settings)
+    return Command("replay", "--hold", str(VISIBILITY_TIMEOUT_SECONDS), settings=settings)
 
 
-async def test_replay_killed_at_many_points_loses_nothing(
-    proxy: FaultProxy, storage: StorageAccount
-) -> None:
+async def test_killed_replay_loses_nothing(proxy: FaultProxy, storage: StorageAccount) -> None:
+    """A replay that is killed at many points loses no dead letter."""
     passing, staying, killed = set(), set(), 0
     for point in POINTS:
-        good = [f"good-{point}-{number}" for number in range(PASSING)]
-        bad = [f"bad-{point}-{number}" for number in range(STAYING)]
+        good = [f"good-{point}-{number}" for number in range(PASSING_COUNT)]
+        bad = [f"bad-{point}-{number}" for number in range(STAYING_COUNT)]
         await reject(
             storage.connection,
             *(example("push", id=id_) for id_ in good),
@@ -50,13 +50,13 @@ async def test_replay_killed_at_many_points_loses_nothing(
 
     proxy.before = proxy.after = None
     assert killed == len(POINTS)
-    await asyncio.sleep(HOLD + 1)
-    assert (await _replay(proxy.connection).ended()).status == 1  # some stay
+    await asyncio.sleep(VISIBILITY_TIMEOUT_SECONDS + 1)
+    assert (await _replay(proxy.connection).ended()).status == 1  # some dead letters stay
 
     events = [event["id"] for event in await storage.documents("acr-push")]
-    kept = [
-        json.loads(record["body"]["content"])["id"]
-        for record in await storage.documents("acr-rejected")
+    dead_letters = [
+        json.loads(dead_letter["body"]["content"])["id"]
+        for dead_letter in await storage.documents("acr-rejected")
     ]
     assert set(events) == passing
-    assert sorted(kept) == sorted(staying)
+    assert sorted(dead_letters) == sorted(staying)

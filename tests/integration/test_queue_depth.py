@@ -1,4 +1,4 @@
-"""QueueDepth: what alerts on unread events look at."""
+"""QueueDepth: the log lines that alerts on unread events query."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ from tools.localhost.ports import free_port
 
 
 def _lines(text: str) -> dict[str, dict[str, Any]]:
-    """The lines on queues in `text`, by queue."""
+    """The log lines about queues in `text`, by queue."""
     parts = [line.split(f"{QUEUE} ", 1) for line in text.splitlines()]
     documents = [json.loads(part[1]) for part in parts if len(part) == 2]
     lines = {document["queue"]: document for document in documents}
@@ -36,9 +36,10 @@ async def _report(connection: str, caplog: pytest.LogCaptureFixture) -> dict[str
     return _lines(caplog.text)
 
 
-async def test_each_queue_is_told_with_its_messages_and_the_age_of_the_oldest(
+async def test_each_queue_reports_messages_and_age(
     storage: StorageAccount, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """The report has the message count of each queue and the age of its oldest message."""
     queue = await storage.service.create_queue("acr-push")
     await storage.service.create_queue("acr-rejected")
     await queue.send_message("old")
@@ -52,15 +53,16 @@ async def test_each_queue_is_told_with_its_messages_and_the_age_of_the_oldest(
     }  # fmt: skip
     assert lines["acr-push"].pop("oldest_seconds") in range(2, 60)
     assert lines["acr-push"] == {"queue": "acr-push", "rejected": False, "messages": 40}
-    nothing = {"messages": 0, "oldest_seconds": 0}
-    assert lines["acr-rejected"] == {"queue": "acr-rejected", "rejected": True, **nothing}
-    # One that was never needed, and so is not there.
-    assert lines["acr-delete"] == {"queue": "acr-delete", "rejected": False, **nothing}
+    empty = {"messages": 0, "oldest_seconds": 0}
+    assert lines["acr-rejected"] == {"queue": "acr-rejected", "rejected": True, **empty}
+    # The app creates a queue when it sends to it first, so this one does not exist.
+    assert lines["acr-delete"] == {"queue": "acr-delete", "rejected": False, **empty}
 
 
-async def test_what_a_reader_has_in_hand_is_counted_but_does_not_wait(
+async def test_hidden_message_has_no_age(
     storage: StorageAccount, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """The report counts a message that a reader holds, but gives it no age."""
     queue = await storage.service.create_queue("acr-push")
     await queue.send_message("old")
     await queue.receive_message(visibility_timeout=60)
@@ -69,9 +71,10 @@ async def test_what_a_reader_has_in_hand_is_counted_but_does_not_wait(
     assert (line["messages"], line["oldest_seconds"]) == (1, 0)
 
 
-async def test_a_message_that_was_given_back_keeps_its_age(
+async def test_released_message_keeps_its_age(
     storage: StorageAccount, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """A message that becomes visible again keeps its age."""
     queue = await storage.service.create_queue("acr-push")
     await queue.send_message("old")
     await queue.receive_message(visibility_timeout=1)
@@ -82,9 +85,8 @@ async def test_a_message_that_was_given_back_keeps_its_age(
     assert line["oldest_seconds"] in range(2, 60)
 
 
-async def test_storage_that_cannot_be_asked_is_told_for_each_queue(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+async def test_unreachable_storage_reports_each_queue(caplog: pytest.LogCaptureFixture) -> None:
+    """If the app cannot reach Storage, the report has an error for each queue."""
     lines = await _report(processes.connection_string(free_port()), caplog)
     assert len(lines) == 6
     for queue, line in lines.items():
@@ -92,7 +94,8 @@ async def test_storage_that_cannot_be_asked_is_told_for_each_queue(
         assert line == {"queue": queue, "rejected": queue == "acr-rejected", "error": error}
 
 
-def test_the_timer_reports_under_the_runtime(azurite: str) -> None:
+def test_timer_reports_under_the_runtime(azurite: str) -> None:
+    """Under the runtime, the timer function reports each queue."""
     command = ["host", "--port", str(free_port()), "--timers-at-once"]
     settings = {"AcrEventsStorage": azurite, "AcrReconcileSchedule": "0 0 0 1 1 *"}
     with subprocess.Popen(

@@ -1,3 +1,5 @@
+"""Replay of dead letters, with Azurite."""
+
 import json
 import re
 from base64 import b64encode
@@ -20,10 +22,8 @@ from tools.localhost import processes
 from tools.localhost.ports import free_port
 from tools.replay import Replay
 
-RECORD = validator("rejected.v1.json")
-
-
-STRICT = {"ACR_REGISTRIES": "other.azurecr.io"}
+DEAD_LETTER = validator("rejected.v1.json")
+OTHER_REGISTRY = {"ACR_REGISTRIES": "other.azurecr.io"}
 
 
 def _replay(connection: str, *arguments: str, **settings: str) -> Ended:
@@ -31,7 +31,8 @@ def _replay(connection: str, *arguments: str, **settings: str) -> Ended:
     return run_tools("replay", *arguments, **{**own, **settings})
 
 
-async def test_what_passes_today_leaves_for_its_queue(storage: StorageAccount) -> None:
+async def test_accepted_dead_letter_reaches_event_queue(storage: StorageAccount) -> None:
+    """A dead letter that the pipeline accepts now moves to its event's queue."""
     deliveries = [example("push", id=str(number)) for number in range(70)]
     await reject(storage.connection, *deliveries)
     result = _replay(storage.connection)
@@ -44,9 +45,8 @@ async def test_what_passes_today_leaves_for_its_queue(storage: StorageAccount) -
     assert await storage.documents("acr-rejected") == []
 
 
-async def test_what_is_refused_again_stays_with_todays_reason_and_a_count(
-    storage: StorageAccount,
-) -> None:
+async def test_refused_dead_letter_counts_attempts(storage: StorageAccount) -> None:
+    """A dead letter that the pipeline refuses again stays and counts the attempts."""
     bad = example("push", target__digest="latest")
     await reject(storage.connection, bad, b"\xff\x00")
     for _ in range(2):
@@ -54,45 +54,50 @@ async def test_what_is_refused_again_stays_with_todays_reason_and_a_count(
         assert result.status == 1
         assert "stays: invalid-delivery" in result.output
         assert "stays: not-json" in result.output
-        # At once visible to others again.
+        # Other readers see the dead letters at once.
         client = storage.service.get_queue_client("acr-rejected")
         assert len(await client.peek_messages(max_messages=32)) == 2
-    records = await storage.documents("acr-rejected")
-    assert [violations(RECORD, record) for record in records] == [[], []]
-    assert {record["reason"]: record["attempts"] for record in records} == {
+    dead_letters = await storage.documents("acr-rejected")
+    assert [violations(DEAD_LETTER, dead_letter) for dead_letter in dead_letters] == [[], []]
+    assert {dead_letter["reason"]: dead_letter["attempts"] for dead_letter in dead_letters} == {
         "invalid-delivery": 2,
         "not-json": 2,
     }
-    [kept] = [record for record in records if record["reason"] == "invalid-delivery"]
-    assert json.loads(kept["body"]["content"]) == bad
-    assert kept["errors"][0]["pointer"] == "/target/digest"
+    [refused] = [
+        dead_letter for dead_letter in dead_letters if dead_letter["reason"] == "invalid-delivery"
+    ]
+    assert json.loads(refused["body"]["content"]) == bad
+    assert refused["errors"][0]["pointer"] == "/target/digest"
 
 
-async def test_todays_reason_takes_the_place_of_the_old_one(storage: StorageAccount) -> None:
+async def test_current_reason_replaces_old_reason(storage: StorageAccount) -> None:
+    """The current reason and status replace the old ones in a dead letter that stays."""
     await reject(storage.connection, example("push"))
     result = _replay(storage.connection, ACR_REGISTRIES="third.azurecr.io")
     assert "stays: registry-not-allowed" in result.output
-    [record] = await storage.documents("acr-rejected")
-    assert (record["reason"], record["status"], record["attempts"]) == (
+    [dead_letter] = await storage.documents("acr-rejected")
+    assert (dead_letter["reason"], dead_letter["status"], dead_letter["attempts"]) == (
         "registry-not-allowed",
         403,
         1,
     )
 
 
-async def test_a_dry_run_says_what_would_pass_and_changes_nothing(storage: StorageAccount) -> None:
+async def test_replay_dry_run_changes_nothing(storage: StorageAccount) -> None:
+    """A dry run of replay reports what would pass and changes nothing."""
     await reject(storage.connection, example("push"), b"{")
     result = _replay(storage.connection, "--dry-run")
     assert result.status == 1
     assert "Dry run" in result.output
     assert "would pass" in result.output
-    records = await storage.documents("acr-rejected")
-    assert len(records) == 2
-    assert not any("attempts" in record for record in records)
+    dead_letters = await storage.documents("acr-rejected")
+    assert len(dead_letters) == 2
+    assert not any("attempts" in dead_letter for dead_letter in dead_letters)
     assert await storage.queues() == ["acr-rejected"]
 
 
-async def test_max_is_kept_to(storage: StorageAccount) -> None:
+async def test_max_option_limits_replay(storage: StorageAccount) -> None:
+    """Replay handles no more dead letters than `--max` allows."""
     deliveries = [example("push", id=str(number)) for number in range(40)]
     await reject(storage.connection, *deliveries)
     assert _replay(storage.connection, "--max", "35").status == 0
@@ -100,8 +105,9 @@ async def test_max_is_kept_to(storage: StorageAccount) -> None:
     assert len(await storage.documents("acr-rejected")) == 5
 
 
-async def test_the_url_s_registry_and_the_trace_are_replayed_too(storage: StorageAccount) -> None:
-    receiver = App.from_environment({"AcrEventsStorage": storage.connection, **STRICT})
+async def test_replay_keeps_registry_and_trace(storage: StorageAccount) -> None:
+    """A replayed event has the registry parameter and the trace of the first delivery."""
+    receiver = App.from_environment({"AcrEventsStorage": storage.connection, **OTHER_REGISTRY})
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     body = json.dumps(example("chart_push")).encode()
     await receiver.pipeline.process(Delivery(body, "contoso.azurecr.io", trace, datetime.now(UTC)))
@@ -111,7 +117,8 @@ async def test_the_url_s_registry_and_the_trace_are_replayed_too(storage: Storag
     assert (event["acrregistry"], event["traceparent"]) == ("contoso.azurecr.io", trace)
 
 
-async def test_what_was_kept_incomplete_or_is_no_record_stays(storage: StorageAccount) -> None:
+async def test_unreadable_dead_letter_stays(storage: StorageAccount) -> None:
+    """A truncated dead letter and a message that is no dead letter stay on the queue."""
     await reject(storage.connection, b"x" * 100_000)
     client = storage.service.get_queue_client("acr-rejected")
     await client.send_message("bm90IGEgcmVjb3Jk")
@@ -124,9 +131,8 @@ async def test_what_was_kept_incomplete_or_is_no_record_stays(storage: StorageAc
     assert found == {"bm90IGEgc", "not even ", b64encode(b'{"reason"').decode()[:9]}
 
 
-async def test_another_queue_can_be_named_and_one_that_is_not_there_is_an_error(
-    storage: StorageAccount,
-) -> None:
+async def test_queue_option_requires_existing_queue(storage: StorageAccount) -> None:
+    """The option `--queue` selects another queue and reports a missing one as an error."""
     await reject(storage.connection, example("push"))
     [message] = await storage.take("acr-rejected")
     await storage.service.create_queue("old-rejected")
@@ -143,22 +149,26 @@ async def test_another_queue_can_be_named_and_one_that_is_not_there_is_an_error(
     assert "There is no queue no-such-queue" in typo.errors
 
 
-async def test_without_rejected_deliveries_there_is_nothing_to_do(storage: StorageAccount) -> None:
+async def test_missing_queue_replays_nothing(storage: StorageAccount) -> None:
+    """Replay succeeds without a dead-letter queue."""
     assert await storage.queues() == []
     assert _replay(storage.connection).status == 0
 
 
-async def test_settings_or_routes_that_cannot_be_used_are_named(storage: StorageAccount) -> None:
+async def test_invalid_setting_is_named(storage: StorageAccount) -> None:
+    """Replay fails with an error that names an invalid setting."""
     result = _replay(storage.connection, ACR_REGISTRIES="a b")
     assert result.status == 1
     assert "ACR_REGISTRIES: entry 1" in result.errors
 
 
-async def test_it_says_which_registries_it_allows(storage: StorageAccount) -> None:
+async def test_replay_reports_allowed_registries(storage: StorageAccount) -> None:
+    """Replay reports the registries that may deliver."""
     assert "may deliver (ACR_REGISTRIES): all" in _replay(storage.connection).errors
 
 
-async def test_a_long_list_of_violations_gives_way_to_the_body(storage: StorageAccount) -> None:
+async def test_body_takes_precedence_over_violations(storage: StorageAccount) -> None:
+    """A dead letter without room for all violations keeps the whole body."""
     body = example("push", future="x" * 47_000)
     receiver = App.from_environment(
         {"AcrEventsStorage": storage.connection, "ACR_MAX_BODY_BYTES": "1024"}
@@ -172,12 +182,13 @@ async def test_a_long_list_of_violations_gives_way_to_the_body(storage: StorageA
     await receiver.queues.close()
     result = _replay(storage.connection, ACR_MAX_BODY_BYTES="49152")
     assert "stays: invalid-delivery" in result.output
-    [record] = await storage.documents("acr-rejected")
-    assert (record["reason"], record["attempts"]) == ("invalid-delivery", 1)
-    assert json.loads(record["body"]["content"]) == raw
+    [dead_letter] = await storage.documents("acr-rejected")
+    assert (dead_letter["reason"], dead_letter["attempts"]) == ("invalid-delivery", 1)
+    assert json.loads(dead_letter["body"]["content"]) == raw
 
 
-async def test_a_registry_parameter_is_never_replayed_cut(storage: StorageAccount) -> None:
+async def test_registry_parameter_is_never_truncated(storage: StorageAccount) -> None:
+    """Replay never uses or stores a truncated registry parameter."""
     registry = "mycompanyproductionregistryofeverything.azurecr.io"
     body = json.dumps(example("chart_push", future="x" * 48_200)).encode()
     receiver = App.from_environment({"AcrEventsStorage": storage.connection})
@@ -186,11 +197,12 @@ async def test_a_registry_parameter_is_never_replayed_cut(storage: StorageAccoun
     _replay(storage.connection, ACR_MAX_BODY_BYTES="49152")
     for event in await storage.documents("acr-chart-push"):
         assert event["source"] == f"https://{registry}"
-    for record in await storage.documents("acr-rejected"):
-        assert record["registry"] == registry
+    for dead_letter in await storage.documents("acr-rejected"):
+        assert dead_letter["registry"] == registry
 
 
-def test_storage_that_is_not_there_is_a_clear_error() -> None:
+def test_unreachable_storage_error_hides_key() -> None:
+    """If replay cannot reach Storage, its error names the queue and hides the account key."""
     result = _replay(processes.connection_string(free_port()))
     assert result.status == 1
     assert "acr-rejected cannot be replayed" in result.errors
@@ -198,30 +210,32 @@ def test_storage_that_is_not_there_is_a_clear_error() -> None:
 
 
 @pytest.mark.parametrize("arguments", [["--max", "0"], ["--hold", "0"], ["--nonsense"]])
-def test_an_option_that_makes_no_sense_is_refused(azurite: str, arguments: list[str]) -> None:
+def test_invalid_option_is_refused(azurite: str, arguments: list[str]) -> None:
+    """The command refuses an invalid option with exit status 2."""
     assert _replay(azurite, *arguments).status == 2
 
 
-async def test_an_event_that_no_route_takes_stays_whatever_the_app_does_with_such(
+async def test_unrouted_dead_letter_stays(
     storage: StorageAccount,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    nowhere = Routes((), "acr-rejected")
+    """A dead letter that matches no route stays, even if `ACR_KEEP_UNROUTED` is not set."""
+    no_routes = Routes((), "acr-rejected")
     settings = Settings.read({"AcrEventsStorage": storage.connection, "ACR_KEEP_UNROUTED": "true"})
     queues = StorageQueues(settings.storage)
-    pipeline = Pipeline(settings, nowhere, queues)
+    pipeline = Pipeline(settings, no_routes, queues)
     body = json.dumps(example("push")).encode()
     response = await pipeline.process(delivery(body))
     assert response.status == 422
     await queues.close()
     with monkeypatch.context() as patch:
-        patch.setattr(Routes, "load", lambda _: nowhere)
+        patch.setattr(Routes, "load", lambda _: no_routes)
         replaying = Replay({"AcrEventsStorage": storage.connection})
     await replaying.run(None, lambda _: None, lambda: None)
     assert replaying.summary.stayed == {"unrouted": 1}
-    [record] = await storage.documents("acr-rejected")
-    assert (record["reason"], record["attempts"]) == ("unrouted", 1)
-    # Today's routes take it.
+    [dead_letter] = await storage.documents("acr-rejected")
+    assert (dead_letter["reason"], dead_letter["attempts"]) == ("unrouted", 1)
+    # The default routes match it.
     await reject(storage.connection, body)
     assert _replay(storage.connection).status == 0
     assert len(await storage.documents("acr-push")) == 1

@@ -1,4 +1,4 @@
-"""What Azure's services are told of who asks them."""
+"""The User-Agent header of requests to Azure's services."""
 
 import asyncio
 import time
@@ -25,13 +25,13 @@ WEBHOOK = Webhook.parse(
 
 
 class Service:
-    """Refuses every request, and remembers the User-Agent of each; gives tokens."""
+    """Refuses each request and stores its User-Agent; issues tokens."""
 
     def __init__(self) -> None:
         self.agents: list[str] = []
 
     async def handle(self, request: web.Request) -> web.Response:
-        """Answers as no client tries again."""
+        """Responds with a status that no client retries."""
         self.agents.append(request.headers["User-Agent"])
         if request.path != "/token":
             return web.Response(status=403)
@@ -90,7 +90,7 @@ async def test_management_client_sends_version(
 
 
 def _require_version(service: Service, sdk: str, *, requests: int) -> None:
-    """Each request named the app first, then the SDK."""
+    """Each request names the app first, then the SDK."""
     assert len(service.agents) == requests
     for agent in service.agents:
         assert agent.startswith(f"{USER_AGENT} {sdk}")

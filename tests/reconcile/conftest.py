@@ -1,4 +1,4 @@
-"""What the tests of reconciling share."""
+"""Fixtures that the reconcile tests share."""
 
 import re
 
@@ -15,7 +15,7 @@ from tests.support.storage import StorageAccount
 
 @pytest.fixture
 async def registry(azurite: str, storage: StorageAccount, listen: Listen) -> Registry:
-    """The stand-in, with an account without queues, and nothing recovered yet."""
+    """The registry stand-in, with an account without queues and an empty ledger."""
     registry = Registry()
     registry.port = await listen(registry.list_events, tls=True)
     registry.settings = {
@@ -57,7 +57,7 @@ def guarded(azurite: str, listen: Listen) -> PutInFront:
 
 @pytest.fixture
 def reconcile(registry: Registry) -> Reconcile:
-    """`python -m tools reconcile`, with the settings of the stand-in."""
+    """`python -m tools reconcile`, with the settings of the registry stand-in."""
 
     async def run(*arguments: str, patch: str = "", **settings: str) -> Report:
         own = {**registry.settings, **settings}

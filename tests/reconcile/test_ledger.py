@@ -1,4 +1,4 @@
-"""The table of what was recovered, and the lease on a webhook, against Azurite."""
+"""The ledger of recovered deliveries and the lease on a webhook, with Azurite."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -25,20 +25,22 @@ ID = (
     "/registries/Contoso/webhooks/events"
 )
 WEBHOOK = Webhook.parse(ID)
-DURATION = timedelta(seconds=60)
+LEASE_DURATION = timedelta(seconds=60)
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
 
 @pytest.fixture
 async def ledger(registry: Registry, azurite: str) -> AsyncIterator[Ledger]:
-    """Those of one instance."""
+    """The ledger of one instance."""
     async with session() as shared:
-        yield Ledger(ConnectionString("AcrEventsStorage", azurite), shared, lease_duration=DURATION)
+        yield Ledger(
+            ConnectionString("AcrEventsStorage", azurite), shared, lease_duration=LEASE_DURATION
+        )
 
 
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
-    """Puts forward the clock that leases look at."""
+    """Advances the clock that leases read."""
 
     class Clock(datetime):
         ahead = timedelta()
@@ -47,18 +49,18 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
         def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
             return datetime.now(tz) + cls.ahead
 
-    def put_forward(by: timedelta) -> None:
+    def advance(by: timedelta) -> None:
         Clock.ahead += by
 
     monkeypatch.setattr("shared.reconcile.lease.datetime", Clock)
-    return put_forward
+    return advance
 
 
 @pytest.fixture
-async def on_the_table(
+async def with_table_role(
     registry: Registry, guarded: PutInFront
 ) -> AsyncIterator[tuple[Ledger, list[str]]]:
-    """Those of an app that may use the table and no more, and what it asked for all the same."""
+    """The ledger of an app that may only use the table, and the app's refused requests."""
     refused: list[str] = []
 
     async def guard(request: web.Request, served: Served) -> web.Response:
@@ -69,14 +71,15 @@ async def on_the_table(
 
     async with session() as shared:
         connection = ConnectionString("AcrEventsStorage", await guarded(guard))
-        yield Ledger(connection, shared, lease_duration=DURATION), refused
+        yield Ledger(connection, shared, lease_duration=LEASE_DURATION), refused
 
 
-async def test_a_role_on_the_table_is_enough_where_the_table_is_there(
-    ledger: Ledger, on_the_table: tuple[Ledger, list[str]]
+async def test_existing_table_needs_table_role(
+    ledger: Ledger, with_table_role: tuple[Ledger, list[str]]
 ) -> None:
-    await ledger.lease(Webhook.parse(f"{ID}2")).acquire_or_renew()  # makes the table
-    guarded, refused = on_the_table
+    """A role on the existing table is enough for the lease and the ledger."""
+    await ledger.lease(Webhook.parse(f"{ID}2")).acquire_or_renew()  # creates the table
+    guarded, refused = with_table_role
     lease = guarded.lease(WEBHOOK)
     assert await lease.acquire_or_renew() is False
     await guarded.add(WEBHOOK, row_key("event", "1"), NOW)
@@ -85,10 +88,9 @@ async def test_a_role_on_the_table_is_enough_where_the_table_is_there(
     assert refused == []
 
 
-async def test_a_table_that_is_missing_and_may_not_be_made_is_told_with_the_role(
-    on_the_table: tuple[Ledger, list[str]],
-) -> None:
-    guarded, refused = on_the_table
+async def test_missing_table_error_names_role(with_table_role: tuple[Ledger, list[str]]) -> None:
+    """If the app may not create the missing table, the error names the role for it."""
+    guarded, refused = with_table_role
     with pytest.raises(LedgerUnavailable, match=r"403.*Storage Table Data Contributor"):
         await guarded.lease(WEBHOOK).acquire_or_renew()
     assert len(refused) == 1
@@ -98,7 +100,8 @@ def _leases(ledger: Ledger) -> tuple[Lease, Lease]:
     return ledger.lease(WEBHOOK), ledger.lease(Webhook.parse(ID.upper()))
 
 
-async def test_what_was_noted_is_known_until_it_is_forgotten(ledger: Ledger) -> None:
+async def test_ledger_lists_entries_until_removal(ledger: Ledger) -> None:
+    """The ledger lists the entries of a webhook until they are removed."""
     assert await ledger.entries(WEBHOOK) == {}
     await ledger.lease(WEBHOOK).acquire_or_renew()
     rows = [row_key("event", str(number)) for number in range(230)]
@@ -110,63 +113,66 @@ async def test_what_was_noted_is_known_until_it_is_forgotten(ledger: Ledger) -> 
     assert set(await ledger.entries(WEBHOOK)) == set(rows[201:])
 
 
-async def test_one_at_a_time_has_the_lease_and_the_next_when_it_is_let_go(
-    ledger: Ledger,
-) -> None:
+async def test_lease_has_one_holder(ledger: Ledger) -> None:
+    """One run at a time holds a lease, and the next acquires it after the release."""
     one, other = _leases(ledger)
-    assert await one.acquire_or_renew() is False  # news
+    assert await one.acquire_or_renew() is False  # a new lease
     assert await one.acquire_or_renew() is True
     with pytest.raises(LeaseHeldError):
         await other.acquire_or_renew()
-    await other.release()  # of what it has not
+    await other.release()  # without holding the lease
     with pytest.raises(LeaseHeldError):
         await other.acquire_or_renew()
     await one.release()
     assert await other.acquire_or_renew() is False
 
 
-async def test_a_lease_that_is_kept_outlives_its_time(
+async def test_renewed_lease_outlives_its_duration(
     ledger: Ledger, later: Callable[[timedelta], None]
 ) -> None:
+    """A lease that its holder renews outlives its duration."""
     one, other = _leases(ledger)
     await one.acquire_or_renew()
     for _ in range(5):
-        later(DURATION * 0.4)
+        later(LEASE_DURATION * 0.4)
         assert await one.acquire_or_renew() is True
         with pytest.raises(LeaseHeldError):
             await other.acquire_or_renew()
 
 
-async def test_a_lease_that_was_somebody_elses_in_between_is_news_again(
+async def test_reacquired_lease_reports_interruption(
     ledger: Ledger, later: Callable[[timedelta], None]
 ) -> None:
+    """A run that acquires a lease again reports that another run held it meanwhile."""
     one, other = _leases(ledger)
     await one.acquire_or_renew()
-    later(DURATION * 1.1)
-    assert await other.acquire_or_renew() is False  # one gave no sign of life
+    later(LEASE_DURATION * 1.1)
+    assert await other.acquire_or_renew() is False  # the other run did not renew its lease
     with pytest.raises(LeaseHeldError):
         await one.acquire_or_renew()
-    await one.release()  # which is the other's by now
+    await one.release()  # without holding the lease any more
     assert await other.acquire_or_renew() is True
     await other.release()
     assert await one.acquire_or_renew() is False
 
 
-async def test_a_lease_that_nobody_took_though_it_ended_is_still_ours(
+async def test_expired_lease_can_be_renewed(
     ledger: Ledger, later: Callable[[timedelta], None]
 ) -> None:
+    """A run can renew its expired lease if no other run acquired it."""
     one, _ = _leases(ledger)
     await one.acquire_or_renew()
-    later(DURATION * 1.1)
+    later(LEASE_DURATION * 1.1)
     assert await one.acquire_or_renew() is True
 
 
-async def test_of_many_who_take_over_at_once_one_does(
+async def test_expired_lease_gets_one_holder(
     ledger: Ledger, later: Callable[[timedelta], None]
 ) -> None:
+    """Of many runs that acquire an expired lease at once, one succeeds."""
     first, _ = _leases(ledger)
     await first.acquire_or_renew()
-    later(DURATION * 1.1)
+    later(LEASE_DURATION * 1.1)
     ends = await asyncio.gather(
         *(ledger.lease(WEBHOOK).acquire_or_renew() for _ in range(20)), return_exceptions=True
     )
@@ -174,11 +180,12 @@ async def test_of_many_who_take_over_at_once_one_does(
     assert sum(isinstance(end, LeaseHeldError) for end in ends) == 19
 
 
-async def test_a_table_that_cannot_be_reached_or_read_is_said_plainly() -> None:
-    nobody = processes.connection_string(free_port())
-    wrong = nobody.replace(processes.KEY, "bm90LXRoZS1rZXk=")
+async def test_unusable_table_error_names_table() -> None:
+    """The error names the table if the app cannot reach or read it."""
+    unreachable = processes.connection_string(free_port())
+    wrong = unreachable.replace(processes.KEY, "bm90LXRoZS1rZXk=")
     async with session() as shared:
-        for text in (nobody, wrong):
+        for text in (unreachable, wrong):
             connection = ConnectionString("AcrEventsStorage", text)
             ledger = Ledger(connection, shared, lease_duration=timedelta(seconds=1))
             with pytest.raises(LedgerUnavailable, match="the table acrrecovered cannot be used"):
@@ -187,7 +194,8 @@ async def test_a_table_that_cannot_be_reached_or_read_is_said_plainly() -> None:
                 await ledger.lease(WEBHOOK).acquire_or_renew()
 
 
-async def test_an_account_without_tables_is_named_by_its_setting() -> None:
+async def test_missing_table_endpoint_names_setting() -> None:
+    """An account without tables is an error that names the setting and hides its secret."""
     principal = Principal(managed=True, client_id=None)
     async with session() as shared:
         for connection in (
@@ -213,7 +221,6 @@ async def test_an_account_without_tables_is_named_by_its_setting() -> None:
         ("contoso-1.azurecr.io,contoso-2.azurecr.io", "https://x", "contoso.azurecr.io"),
     ],
 )
-def test_the_login_server_of_a_webhook_is_the_listed_one_or_the_usual_one_of_its_cloud(
-    allowed: str, endpoint: str, expected: str
-) -> None:
+def test_login_server_follows_allow_list(allowed: str, endpoint: str, expected: str) -> None:
+    """A webhook's login server comes from the allow list, or else from the domain of its cloud."""
     assert login_server(WEBHOOK, AllowList.parse(allowed), endpoint) == expected

@@ -1,4 +1,4 @@
-"""Whole rounds: the app down and up again, rounds that are killed, long records."""
+"""Whole runs: an outage of the app, killed runs, and long delivery logs."""
 
 import asyncio
 import json
@@ -22,10 +22,10 @@ from tests.support.storage import StorageAccount
 from tools.localhost import processes
 from tools.localhost.ports import free_port
 
-# The request to storage at which a round is killed: an even one before it reaches storage, an odd
-# one after it was served and before the answer. All of them are not enough for the whole work.
+# The number of the request at which the test kills a run: an even one before it reaches Storage, an
+# odd one after Storage served it and before the response. Together the runs do not finish the work.
 POINTS = [1, 2, 3, 4, 5, 8, 11, 14, 21, 34, 55, 88, 121, 150]
-QUICK = (
+SHORT_LEASE = (
     "from datetime import timedelta\n"
     "from shared.reconcile.runner import Reconciliation\n"
     "Reconciliation.__init__.__kwdefaults__['lease_duration'] = timedelta(seconds=1)"
@@ -37,9 +37,10 @@ async def _events(storage: StorageAccount) -> list[dict[str, Any]]:
     return [event for name in queues for event in await storage.documents(name)]
 
 
-async def test_what_came_while_the_app_was_down_lies_on_its_queue_once_after_the_next_round(
+async def test_outage_deliveries_are_recovered_once(
     registry: Registry, storage: StorageAccount
 ) -> None:
+    """Deliveries from an outage of the app are on their queues once after the next run."""
     actions = ("push", "delete", "chart_push", "chart_delete", "quarantine")
     arrive, miss, refused = (
         [recent(action) for action in actions * 2],
@@ -51,8 +52,8 @@ async def test_what_came_while_the_app_was_down_lies_on_its_queue_once_after_the
             await registry.deliver(url, delivery, EVENTS)
     for delivery in miss:
         await registry.deliver(url, delivery, EVENTS)
-    recorded = registry[EVENTS].entries
-    assert sum("eventResponseMessage" not in entry for entry in recorded) == len(miss)
+    entries = registry[EVENTS].entries
+    assert sum("eventResponseMessage" not in entry for entry in entries) == len(miss)
 
     found: list[dict[str, Any]] = []
     async with _served(registry, "--timers-at-once"):
@@ -62,7 +63,7 @@ async def test_what_came_while_the_app_was_down_lies_on_its_queue_once_after_the
                 break
             await asyncio.sleep(0.1)
         await asyncio.sleep(1)
-    # The one after a restart finds nothing to do.
+    # The run after a restart has nothing to do.
     async with _served(registry, "--timers-at-once"):
         await asyncio.sleep(3)
     found += await _events(storage)
@@ -76,7 +77,7 @@ async def test_what_came_while_the_app_was_down_lies_on_its_queue_once_after_the
 
 @asynccontextmanager
 async def _served(registry: Registry, *options: str, **settings: str) -> AsyncIterator[str]:
-    """The app while it is served. This event loop serves what it asks for."""
+    """Serves the app in a thread, because this event loop serves its requests."""
     app = served({**registry.settings, **settings}, *options)
     url = await asyncio.to_thread(app.__enter__)
     try:
@@ -85,10 +86,11 @@ async def _served(registry: Registry, *options: str, **settings: str) -> AsyncIt
         await asyncio.to_thread(app.__exit__, None, None, None)
 
 
-async def test_a_round_killed_at_many_points_loses_nothing(
+async def test_killed_run_loses_nothing(
     registry: Registry, reconcile: Reconcile, storage: StorageAccount,
     guarded: PutInFront,
 ) -> None:  # fmt: skip
+    """Runs that are killed at many points lose no delivery."""
     missed = [recent() for _ in range(400)]
     registry[EVENTS].entries = [registry.entry(delivery, None) for delivery in missed]
     requests = point = 0
@@ -105,19 +107,19 @@ async def test_a_round_killed_at_many_points_loses_nothing(
         if ends and point % 2 == 0:
             stop()
             return web.Response(status=500)
-        answer = await served()
+        response = await served()
         if ends:
             stop()
-        return answer
+        return response
 
     settings = {**registry.settings, "AcrEventsStorage": await guarded(guard)}
-    for point in POINTS:  # noqa: B007 (guard looks at it)
+    for point in POINTS:  # noqa: B007 (guard reads it)
         requests = 0
-        command = Command("reconcile", settings=settings, patch=QUICK)
+        command = Command("reconcile", settings=settings, patch=SHORT_LEASE)
         assert (await command.ended()).status == -signal.SIGKILL
-        await asyncio.sleep(1.1)  # until others may take over
+        await asyncio.sleep(1.1)  # until the lease expires
     point = 0
-    result = await reconcile(patch=QUICK)
+    result = await reconcile(patch=SHORT_LEASE)
     assert result.status == 0, result.output
     counts = Counter(event["id"] for event in await _events(storage))
     assert set(counts) == {delivery["id"] for delivery in missed}
@@ -125,9 +127,10 @@ async def test_a_round_killed_at_many_points_loses_nothing(
     assert (await reconcile()).counts == {"already recovered": len(missed)}
 
 
-async def test_10_000_entries_that_arrived_take_bounded_memory_and_no_call_to_storage(
+async def test_delivered_entries_need_bounded_memory(
     registry: Registry, reconcile: Reconcile
 ) -> None:
+    """A run over 10,000 delivered entries needs bounded memory and sends no request to Storage."""
     calls = 0
 
     async def count(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -141,23 +144,23 @@ async def test_10_000_entries_that_arrived_take_bounded_memory_and_no_call_to_st
         f"AccountName={processes.ACCOUNT};AccountKey={processes.KEY};"
         f"QueueEndpoint=http://127.0.0.1:{port}/q;TableEndpoint=http://127.0.0.1:{port}/t"
     )
-    # Not what the system says of its children: that begins with the size of this process.
+    # Not the usage of child processes: that includes the size of this process.
     patch = (
         "import atexit\n"
-        "def told():\n"
+        "def print_peak():\n"
         "    [line] = [l for l in open('/proc/self/status') if l.startswith('VmHWM')]\n"
         "    print('peak', line.split()[1])\n"
-        "atexit.register(told)"
+        "atexit.register(print_peak)"
     )
     peaks = []
     example = json.dumps(recent())
-    for many in (1_000, 10_000):
+    for entry_count in (1_000, 10_000):
         registry[EVENTS].entries = [
             registry.entry({**json.loads(example), "id": str(number)}, "202")
-            for number in range(many)
+            for number in range(entry_count)
         ]
         result = await reconcile(patch=patch, AcrEventsStorage=account)
-        assert (result.status, result.counts) == (0, {"delivered": many})
+        assert (result.status, result.counts) == (0, {"delivered": entry_count})
         [peak] = [line.split()[1] for line in result.output.splitlines() if "peak" in line]
         peaks.append(int(peak))
     server.close()
@@ -165,12 +168,13 @@ async def test_10_000_entries_that_arrived_take_bounded_memory_and_no_call_to_st
     assert peaks[1] < peaks[0] * 1.1
 
 
-async def test_a_fault_that_is_recorded_as_503_is_recovered_when_storage_is_back(
+async def test_deliveries_with_503_are_recovered(
     registry: Registry, reconcile: Reconcile, storage: StorageAccount
 ) -> None:
-    nobody = processes.connection_string(free_port())
+    """A run recovers deliveries that got 503 when Storage is back."""
+    unreachable = processes.connection_string(free_port())
     missed = [recent() for _ in range(3)]
-    async with _served(registry, AcrEventsStorage=nobody, ACR_BUDGET_SECONDS="0.5") as url:
+    async with _served(registry, AcrEventsStorage=unreachable, ACR_BUDGET_SECONDS="0.5") as url:
         for delivery in missed:
             await registry.deliver(url, delivery, EVENTS)
     statuses = {e["eventResponseMessage"]["statusCode"] for e in registry[EVENTS].entries}
@@ -179,7 +183,8 @@ async def test_a_fault_that_is_recorded_as_503_is_recovered_when_storage_is_back
     assert {event["id"] for event in await _events(storage)} == {d["id"] for d in missed}
 
 
-def test_deliveries_are_taken_whatever_is_wrong_with_the_settings_for_reconciling() -> None:
+def test_invalid_webhooks_stop_only_reconciling() -> None:
+    """The app still receives deliveries if a setting for reconciling is invalid."""
     environment = {
         "PATH": os.environ["PATH"],
         "AcrEventsStorage": "UseDevelopmentStorage=true",
@@ -196,7 +201,8 @@ def test_deliveries_are_taken_whatever_is_wrong_with_the_settings_for_reconcilin
     assert 'ACR_WEBHOOKS: entry 1: "/nonsense" is not the resource id' in result.stderr
 
 
-def test_without_webhooks_it_says_once_that_it_does_nothing() -> None:
+def test_missing_webhooks_are_logged_once() -> None:
+    """Without `ACR_WEBHOOKS`, the function logs once that there is nothing to do."""
     code = """
 import asyncio, logging, sys
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
