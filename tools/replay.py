@@ -204,7 +204,7 @@ class Replay:
 
 
 async def _finish_first(call: Coroutine[Any, Any, _T]) -> _T:
-    """Awaits a call that hides messages anew: being cancelled waits for its end.
+    """Awaits a call that hides messages anew: a cancellation waits for its end.
 
     Only then is it known by which receipts they can be released.
     """

@@ -14,7 +14,7 @@ _RFC3339 = re.compile(
 )
 
 
-@lru_cache(maxsize=1)  # a delivery's is asked for twice: by validation, then by normalisation
+@lru_cache(maxsize=1)  # a delivery's is asked for twice: by validation, then by normalization
 def to_utc(text: str) -> str:
     """The same instant in UTC, with `Z` and at most 7 fraction digits (cut, never rounded up).
 

@@ -153,11 +153,11 @@ def _chart(figures: Sequence[Figure]) -> Table:
     return chart
 
 
-def _bar(share: float, colour: str, width: int, mark: int | None = None) -> Text:
+def _bar(share: float, color: str, width: int, mark: int | None = None) -> Text:
     """`share` of `width` characters, to an eighth of one, with a line at `mark`."""
     eighths = max(0, math.floor(share * width * 8))
     part = " ▏▎▍▌▋▊▉"[eighths % 8]
-    text = Text(("█" * (eighths // 8) + part).ljust(width)[:width], colour)
+    text = Text(("█" * (eighths // 8) + part).ljust(width)[:width], color)
     if mark is None:
         return text
     return text[:mark] + Text("│", "bold") + text[mark:]
