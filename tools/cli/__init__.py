@@ -10,5 +10,5 @@ from tools.cli.common import app
 __all__ = ["app"]
 
 for module in (host, start, demo, send, replay, reconcile, peek, bench):
-    app.command()(module.command)
+    app.command(module.__name__.rpartition(".")[2])(module.command)
 app.add_typer(routes.app, name="routes")
