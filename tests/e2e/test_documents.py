@@ -17,23 +17,6 @@ from tools.localhost import processes
 _TERMINAL = {"COLUMNS": "80", "NO_COLOR": "1"}
 
 
-def test_demo_prints_documented_output() -> None:
-    """`make demo` prints exactly what README.md shows."""
-    result = subprocess.run(
-        [sys.executable, "-m", "tools", "demo"],
-        cwd=processes.ROOT,
-        env={"PATH": os.environ["PATH"], **_TERMINAL},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    printed = [line.rstrip() for line in result.stdout.splitlines()]
-    command, *documented = block("README.md", "console", "make demo").splitlines()
-    assert command == "$ make demo"
-    assert printed == documented
-
-
 def test_routes_tools_print_documented_output(tmp_path: Path) -> None:
     """The tools print for the documented routes what docs/configuration.md shows."""
     configuration = "docs/configuration.md"

@@ -9,15 +9,6 @@ from tools.cli.common import app
 
 __all__ = ["app"]
 
-for name, module in {
-    "host": host,
-    "start": start,
-    "demo": demo,
-    "send": send,
-    "replay": replay,
-    "reconcile": reconcile,
-    "peek": peek,
-}.items():
-    app.command(name)(module.command)
+for module in (host, start, demo, send, replay, reconcile, peek, bench):
+    app.command(module.__name__.rpartition(".")[2])(module.command)
 app.add_typer(routes.app, name="routes")
-app.command("bench")(bench.command)

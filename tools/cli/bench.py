@@ -8,11 +8,11 @@ from tools.localhost.processes import app as served_app
 
 
 def command() -> None:
-    """Measure the app against the plain SDK; some minutes. Writes docs/benchmarks.md.
+    """Measure the app against the plain SDK; some minutes. Writes docs/benchmarks.md and its chart.
 
     Exit status: 0 where every target is reached, else 1.
     """
-    from tools.bench import report
+    from tools.bench import chart, report
     from tools.bench.runner import Bench
 
     with (
@@ -26,8 +26,10 @@ def command() -> None:
         with served_app(free_port(), settings, quiet=True) as running:
             loads = measuring.loads(running.address)
     report.show(console, figures, loads)
-    report.REPORT.parent.mkdir(exist_ok=True)
-    report.REPORT.write_text(report.markdown(figures, loads, report.machine()), "utf-8")
+    written = report.markdown(figures, loads, report.machine())
+    for file, content in ((report.REPORT, written), (chart.CHART, chart.svg(written))):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content, "utf-8")
     missed = [figure.name for figure in figures if not figure.reached]
     if missed:
         console.print(f"[red]Missed:[/] {', '.join(missed)}", highlight=False)
