@@ -1,4 +1,4 @@
-"""docs/asyncapi.yaml: valid, and complete."""
+"""docs/asyncapi.yaml is valid and complete."""
 
 import json
 import shutil
@@ -19,14 +19,14 @@ ROUTES = json.loads((ROOT / "routes.json").read_bytes())
 REJECTED = ROUTES["rejectedQueue"]
 
 
-def _faults(file: Path) -> list[str]:
-    """What AsyncAPI's own parser finds wrong with a document, references followed."""
+def _errors(file: Path) -> list[str]:
+    """The errors and warnings of AsyncAPI's own parser, with references followed."""
     script = Path(__file__).with_name("asyncapi.cjs")
     result = subprocess.run(
         [shutil.which("node") or "node", script, file], capture_output=True, text=True, check=True
     )
-    faults: list[str] = json.loads(result.stdout)
-    return faults
+    errors: list[str] = json.loads(result.stdout)
+    return errors
 
 
 def _messages(queue: str) -> list[Any]:
@@ -37,14 +37,14 @@ def _messages(queue: str) -> list[Any]:
 
 def test_asyncapi_document_is_valid() -> None:
     """The document is valid AsyncAPI, and its references resolve."""
-    assert _faults(FILE) == []
+    assert _errors(FILE) == []
 
 
-def test_asyncapi_parser_finds_faults(tmp_path: Path) -> None:
+def test_asyncapi_parser_reports_errors(tmp_path: Path) -> None:
     """The parser reports a reference that leads nowhere."""
     copy = tmp_path / FILE.name
     copy.write_text(FILE.read_text())
-    assert any("event.v1.json" in fault for fault in _faults(copy))
+    assert any("event.v1.json" in error for error in _errors(copy))
 
 
 def test_asyncapi_has_every_queue() -> None:
@@ -61,7 +61,7 @@ def test_asyncapi_has_every_queue() -> None:
 
 
 def test_asyncapi_messages_follow_routes() -> None:
-    """A queue has the events of the actions of its routes; each action is on a queue."""
+    """A queue has the events of its routes' actions, and each action is on a queue."""
     routed = [action for route in ROUTES["routes"] for action in route["actions"]]
     assert sorted(routed) == sorted(name for name, action in ACTIONS.items() if action["type"])
     for route in ROUTES["routes"]:

@@ -1,4 +1,4 @@
-"""docs/openapi.yaml: valid, complete, and true to what the app responds."""
+"""docs/openapi.yaml is valid, complete, and equal to what the app responds."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ DELIVERY = OPENAPI["paths"]["/AcrWebhook"]["post"]
 SCHEMAS = OPENAPI["components"]["schemas"]
 ACTIONS = json.loads((ROOT / "shared" / "actions.json").read_bytes())
 
-# Only deliveries from a registry's record have it; they have no response.
+# Only deliveries from the delivery log have this kind, and they get no response.
 OVER_HTTP = [kind for kind in Kind if kind is not Kind.INVALID_RECORD]
 
 

@@ -1,4 +1,4 @@
-"""The commands in the documents: each is complete, and az knows it with all its options."""
+"""The commands in the documents are complete, and az accepts them with all their options."""
 
 import json
 import os
@@ -15,10 +15,10 @@ from tools.localhost import processes
 ROOT = processes.ROOT
 DOCUMENTS = (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")))
 
-# Has azure-cli; `make test-az` makes it.
+# `make test-az` installs azure-cli there.
 AZ_PYTHON = ROOT / ".venv-az" / "bin" / "python"
 
-# Takes the place of a program: notes how it was called, and says something.
+# Replaces a program: writes its arguments to a file, and prints a text.
 _STAND_IN = """#!{python}
 import json, os, sys
 with open(os.environ["CALLS"], "a") as calls:
@@ -29,40 +29,42 @@ _PROGRAMS = {"az", "azd", "func", "openssl"}
 
 
 def _blocks(document: Path) -> list[str]:
-    """The blocks of shell with such commands."""
+    """The shell blocks that call az or azd."""
     blocks: list[str] = re.findall(r"```sh\n(.*?)```", document.read_text(), re.DOTALL)
     return [block for block in blocks if re.search(r"^ *(\w+=\$\()?azd? ", block, re.MULTILINE)]
 
 
 @pytest.fixture(scope="module")
 def calls(tmp_path_factory: pytest.TempPathFactory) -> list[list[str]]:
-    """How the documents call the programs, when one is read from top to bottom."""
+    """Every call of a program, with each document run from top to bottom."""
     folder = tmp_path_factory.mktemp("commands")
     for program in _PROGRAMS:
         file = folder / program
         file.write_text(_STAND_IN.format(python=sys.executable))
         file.chmod(0o755)
-    noted = folder / "calls"
+    recorded = folder / "calls"
     for document in DOCUMENTS:
         script = "\n".join(_blocks(document))
-        # <group> is what the reader puts there.
+        # The reader replaces a placeholder such as <group>.
         script = re.sub(r"<([\w -]+)>", lambda found: found[1].replace(" ", "-"), script)
         result = subprocess.run(
             [shutil.which("bash") or "bash", "-eu", "-o", "pipefail", "-c", script],
-            env={"PATH": str(folder), "CALLS": str(noted)},
+            env={"PATH": str(folder), "CALLS": str(recorded)},
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert result.returncode == 0, f"{document.name}: {result.stderr}"
-    return [json.loads(line) for line in noted.read_text().splitlines()]
+    return [json.loads(line) for line in recorded.read_text().splitlines()]
 
 
-def test_the_commands_of_the_documents_run_as_they_stand(calls: list[list[str]]) -> None:
+def test_documented_commands_run(calls: list[list[str]]) -> None:
+    """The shell blocks of the documents run from top to bottom without an empty argument."""
     assert {call[0] for call in calls} == _PROGRAMS
     assert sum(call[0] == "az" for call in calls) > 40
     assert not [call for call in calls if "" in call]
 
 
-def test_azd_is_told_what_the_templates_ask_for(calls: list[list[str]]) -> None:
+def test_azd_variables_are_template_parameters(calls: list[list[str]]) -> None:
+    """Every variable that a document sets with azd is a parameter of the templates."""
     parameters = (ROOT / "infra" / "main.parameters.json").read_text()
     names = [call[3] for call in calls if call[:3] == ["azd", "env", "set"]]
     assert "ACR_REGISTRY_ID" in names
@@ -70,7 +72,8 @@ def test_azd_is_told_what_the_templates_ask_for(calls: list[list[str]]) -> None:
         assert f"${{{name}" in parameters
 
 
-def test_the_commands_by_hand_name_what_the_templates_name(calls: list[list[str]]) -> None:
+def test_manual_deployment_matches_templates(calls: list[list[str]]) -> None:
+    """The commands without azd create the queues of routes.json and use the declared Python."""
     routes = (ROOT / "routes.json").read_text()
     queues = [
         call[call.index("--name") + 1]
@@ -84,9 +87,8 @@ def test_the_commands_by_hand_name_what_the_templates_name(calls: list[list[str]
     assert set(versions) == {(ROOT / ".python-version").read_text().strip()}
 
 
-def test_az_knows_every_command_with_all_its_options(
-    calls: list[list[str]], tmp_path: Path
-) -> None:
+def test_az_accepts_every_documented_command(calls: list[list[str]], tmp_path: Path) -> None:
+    """az accepts every documented command with all its options, and rejects a wrong one."""
     if not AZ_PYTHON.exists():
         pytest.skip("azure-cli is not installed here: `make test-az` installs it")
     commands = [call[1:] for call in calls if call[0] == "az"]
@@ -96,7 +98,7 @@ def test_az_knows_every_command_with_all_its_options(
         input=json.dumps(commands + bad), capture_output=True, text=True, check=True,
         env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
     )  # fmt: skip
-    *faults, of_bad = json.loads(result.stdout)
+    *errors, of_bad = json.loads(result.stdout)
     assert of_bad
-    found = [(command, fault) for command, fault in zip(commands, faults, strict=True) if fault]
+    found = [(command, error) for command, error in zip(commands, errors, strict=True) if error]
     assert found == []

@@ -1,4 +1,4 @@
-"""Every query of the alerts, the workbook, and the documents."""
+"""The queries of the alerts, the workbook and the documents fit the log."""
 
 import json
 import logging
@@ -29,13 +29,14 @@ INFRA = processes.ROOT / "infra"
 
 
 def _queries() -> dict[str, str]:
+    """Every query by the place where it is."""
     found = {
         f"alert {alert['name']}": "\n".join(alert["query"])
         for alert in json.loads((INFRA / "alerts.json").read_bytes())
     }
     for item in json.loads((INFRA / "workbook.json").read_bytes())["items"]:
         if item["type"] == 3:
-            # As the workbook fills it in.
+            # The workbook replaces this parameter.
             query = item["content"]["query"].replace("{TimeRange:grain}", "5m")
             found[f"workbook {item['name']}"] = query
     for file in (processes.ROOT / "README.md", *processes.ROOT.glob("docs/*.md")):
@@ -47,29 +48,32 @@ def _queries() -> dict[str, str]:
 QUERIES = _queries()
 
 
-def _faults(*queries: str) -> list[list[str]]:
+def _errors(*queries: str) -> list[list[str]]:
+    """The errors of Kusto's own parser in each query."""
     script = Path(__file__).with_name("kusto.cjs")
     result = subprocess.run(
         [shutil.which("node") or "node", script],
         input=json.dumps(queries), capture_output=True, text=True, check=True,
     )  # fmt: skip
-    faults: list[list[str]] = json.loads(result.stdout)
-    return faults
+    errors: list[list[str]] = json.loads(result.stdout)
+    return errors
 
 
-def test_kustos_own_parser_has_nothing_against_any_query() -> None:
-    found = dict(zip(QUERIES, _faults(*QUERIES.values()), strict=True))
+def test_every_query_is_valid_kusto() -> None:
+    """Kusto's own parser reports no error in any query."""
+    found = dict(zip(QUERIES, _errors(*QUERIES.values()), strict=True))
     assert len(found) >= 24
-    assert {name: faults for name, faults in found.items() if faults} == {}
+    assert {name: errors for name, errors in found.items() if errors} == {}
 
 
-def test_the_parser_knows_a_bad_query() -> None:
+def test_kusto_parser_reports_errors() -> None:
+    """The parser reports an unknown operator, an unknown table, and an unknown column."""
     bad = ["traces | wher true", "trace | count", "traces | where messages == ''"]
-    assert all(_faults(*bad))
+    assert all(_errors(*bad))
 
 
 class _Storage:
-    """Takes messages for all queues but one, and tells of one queue only."""
+    """Queues of which one, acr-delete, always fails."""
 
     async def send(self, queue: str, *_: object) -> None:
         if queue == "acr-delete":
@@ -89,7 +93,7 @@ class _Storage:
 
 @pytest.fixture
 async def logged(caplog: pytest.LogCaptureFixture) -> dict[str, set[str]]:
-    """The members of the lines that the log has, by marker."""
+    """The fields of the log lines, by marker."""
     settings = Settings.read({"AcrEventsStorage": "UseDevelopmentStorage=true"})
     routes, storage = Routes.load({}), _Storage()
     pipeline = Pipeline(settings, routes, storage)
@@ -101,14 +105,15 @@ async def logged(caplog: pytest.LogCaptureFixture) -> dict[str, set[str]]:
             await pipeline.process(Delivery(body, host, "00-0-0-00", now, "1"))
         await queue_depth.report(routes, storage)
         log.reconciled(logging.INFO, {"webhook": "w", RECOVERED: 1, "error": "t"})
-    members: dict[str, set[str]] = defaultdict(set)
+    fields: dict[str, set[str]] = defaultdict(set)
     for record in caplog.records:
         marker, _, document = record.getMessage().partition(" ")
-        members[marker] |= set(_members(json.loads(document)))
-    return members
+        fields[marker] |= set(_fields(json.loads(document)))
+    return fields
 
 
-def _members(document: dict[str, Any]) -> Iterator[str]:
+def _fields(document: dict[str, Any]) -> Iterator[str]:
+    """The fields of a log line, and those one level inside, joined by a dot."""
     for name, value in document.items():
         yield name
         if isinstance(value, dict):
@@ -116,15 +121,16 @@ def _members(document: dict[str, Any]) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("name", QUERIES)
-def test_a_query_asks_for_what_the_log_has(name: str, logged: dict[str, set[str]]) -> None:
+def test_query_fields_are_in_log_lines(name: str, logged: dict[str, set[str]]) -> None:
+    """A query reads only the markers and the fields that log lines have."""
     query = QUERIES[name]
     markers = re.findall(r"startswith ['\"](\w+) ", query)
     assert set(markers) <= logged.keys()
     assert bool(markers) == bool(re.search(r"^traces", query, re.MULTILINE))
-    asked = set(re.findall(r"\bd\.([a-z_]+(?:\.[a-z]+)?)", query))
+    used = set(re.findall(r"\bd\.([a-z_]+(?:\.[a-z]+)?)", query))
     for marker, offset in zip(
         markers, re.findall(r"substring\(message, (\d+)\)", query), strict=False
     ):
         assert int(offset) == len(marker) + 1
-        assert asked <= logged[marker]
-    assert not asked or markers
+        assert used <= logged[marker]
+    assert not used or markers

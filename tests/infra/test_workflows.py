@@ -1,4 +1,4 @@
-"""Workflows, azd's file, the workbook's form, and what editors are told."""
+"""The workflows, azd's configuration, the workbook's form, and the editor's settings."""
 
 import json
 import re
@@ -18,7 +18,7 @@ ROOT = processes.ROOT
 WORKFLOWS = sorted(ROOT.glob(".github/workflows/*.yml"))
 CI, DEPLOY = WORKFLOWS
 
-# Published, but on no registry of packages.
+# Schemas that no package contains.
 PUBLISHED = {
     "azure.yaml": "https://raw.githubusercontent.com/Azure/azure-dev/main/schemas/v1.0/azure.yaml.json",
     "infra/workbook.json": "https://raw.githubusercontent.com/microsoft/Application-Insights-Workbooks/master/schema/workbook.json",
@@ -40,17 +40,20 @@ def _check(*arguments: str | Path) -> None:
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda file: file.name)
-def test_a_workflow_keeps_to_the_published_schema_and_ends_in_time(workflow: Path) -> None:
+def test_workflow_fits_published_schema(workflow: Path) -> None:
+    """A workflow fits its published schema, and each job has a timeout."""
     _check("--builtin-schema", "vendor.github-workflows", workflow)
     _check("--builtin-schema", "custom.github-workflows-require-timeout", workflow)
 
 
-def test_dependabots_settings_keep_to_the_published_schema() -> None:
+def test_dependabot_file_fits_schema() -> None:
+    """Dependabot's configuration fits its published schema."""
     _check("--builtin-schema", "vendor.dependabot", ".github/dependabot.yml")
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_what_others_read_keeps_to_their_published_schema(name: str) -> None:
+def test_file_fits_published_schema(name: str) -> None:
+    """A file that another tool reads fits that tool's published schema."""
     try:
         with urlopen(PUBLISHED[name], timeout=5) as response:  # noqa: S310 (https, above)
             response.read(1)
@@ -60,7 +63,8 @@ def test_what_others_read_keeps_to_their_published_schema(name: str) -> None:
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda file: file.name)
-def test_actions_are_pinned_by_commit_and_say_which_version_that_is(workflow: Path) -> None:
+def test_actions_are_pinned_by_commit(workflow: Path) -> None:
+    """Each action is pinned to a commit, with its version in a comment."""
     uses = re.findall(r"uses: (.+)", workflow.read_text())
     assert uses
     for action in uses:
@@ -68,7 +72,8 @@ def test_actions_are_pinned_by_commit_and_say_which_version_that_is(workflow: Pa
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda file: file.name)
-def test_a_workflow_has_no_more_rights_than_it_needs_and_no_secret(workflow: Path) -> None:
+def test_workflow_has_least_permissions(workflow: Path) -> None:
+    """A workflow has only the permissions that it needs, and no secret."""
     document = _read(workflow)
     rights = [
         document["permissions"],
@@ -80,11 +85,12 @@ def test_a_workflow_has_no_more_rights_than_it_needs_and_no_secret(workflow: Pat
     for step in _steps(workflow):
         if step.get("uses", "").startswith("actions/checkout@"):
             assert step["with"]["persist-credentials"] is False
-        # What a caller chooses is data, and not a part of the script.
+        # A caller's value is data. An expression would make it a part of the script.
         assert "${{" not in step.get("run", "")
 
 
-def test_ci_runs_lint_and_tests_on_every_python_that_the_app_runs_on() -> None:
+def test_ci_covers_every_python() -> None:
+    """CI tests each supported Python, and runs lint and all tests on the declared one."""
     [job] = _read(CI)["jobs"].values()
     older = re.search(r"^OLDER := (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert older
@@ -99,8 +105,8 @@ def test_ci_runs_lint_and_tests_on_every_python_that_the_app_runs_on() -> None:
     assert "pip install --require-hashes -r requirements-older.txt" in units
 
 
-def test_caches_are_those_of_the_setup_actions() -> None:
-    """What pip and npm fetch is cached by the lock files, without another action."""
+def test_setup_actions_cache_packages() -> None:
+    """The setup actions cache the packages of pip and npm by the lock files."""
     used = {
         step["uses"].split("@")[0]: step.get("with", {}) for step in _steps(CI) if "uses" in step
     }
@@ -110,21 +116,21 @@ def test_caches_are_those_of_the_setup_actions() -> None:
     assert used["actions/setup-node"]["cache"] == "npm"
 
 
-def test_dependabot_makes_lock_files_anew() -> None:
-    """Dependabot's `uv` reads an *.in file with its lock file; `pip` would edit the pins alone."""
+def test_dependabot_updates_lock_files() -> None:
+    """Dependabot updates the lock files with `uv`, and uses `pip` only for the examples."""
     updates = _read(ROOT / ".github" / "dependabot.yml")["updates"]
     [uv] = [each for each in updates if each["package-ecosystem"] == "uv"]
     assert uv["directory"] == "/"
     for each in updates:
         assert each["package-ecosystem"] != "pip" or "/" not in each["directories"]
-    # The options that it takes from a lock file are in its first lines.
+    # Dependabot takes the options from the first lines of a lock file.
     for lock in ("requirements", "requirements-dev", "requirements-older"):
         header = (ROOT / f"{lock}.txt").read_text().splitlines()[1]
         assert "--universal --python-version 3." in header
 
 
-def test_hooks_call_what_the_environment_has() -> None:
-    """Every pre-commit hook is local and runs a program of .venv: nothing else is fetched."""
+def test_hooks_run_installed_programs() -> None:
+    """Every pre-commit hook is local and runs a program of .venv."""
     document = _read(ROOT / ".pre-commit-config.yaml")
     assert {each["repo"] for each in document["repos"]} == {"local"}
     hooks = [hook for each in document["repos"] for hook in each["hooks"]]
@@ -138,7 +144,8 @@ def test_hooks_call_what_the_environment_has() -> None:
         assert (ROOT / name).exists() or not (ROOT / ".venv").exists()
 
 
-def test_deploying_logs_in_as_a_federated_identity_and_says_what_azd_asks_for() -> None:
+def test_deploy_workflow_uses_federated_login() -> None:
+    """The deploy workflow logs in without a secret and sets every variable that azd reads."""
     [job] = _read(DEPLOY)["jobs"].values()
     login, up = [step["run"] for step in job["steps"] if "run" in step]
     assert "--federated-credential-provider github" in login
@@ -147,7 +154,7 @@ def test_deploying_logs_in_as_a_federated_identity_and_says_what_azd_asks_for() 
     parameters = (ROOT / "infra" / "main.parameters.json").read_text()
     needed = re.findall(r"\$\{(\w+)\}", parameters)
     assert set(needed) <= job["env"].keys()
-    # Whatever azd can be told; what is not would go back to its default.
+    # Every variable that azd reads: one that is missing would return to its default.
     assert job["env"].keys() - {"AZURE_SUBSCRIPTION_ID"} == set(
         re.findall(r"\$\{(\w+)", parameters)
     )
@@ -156,14 +163,16 @@ def test_deploying_logs_in_as_a_federated_identity_and_says_what_azd_asks_for() 
         assert f"`{name}`" in guide
 
 
-def test_azd_deploys_this_folder_to_the_app_of_the_templates() -> None:
+def test_azd_deploys_to_templates_app() -> None:
+    """azd deploys this folder to the app with the service's tag."""
     document = _read(ROOT / "azure.yaml")
-    [(service, told)] = document["services"].items()
-    assert told == {"project": ".", "language": "py", "host": "function"}
+    [(service, settings)] = document["services"].items()
+    assert settings == {"project": ".", "language": "py", "host": "function"}
     assert f"'azd-service-name': '{service}'" in (ROOT / "infra" / "app.bicep").read_text()
 
 
-def test_azd_makes_the_webhook_when_the_code_is_there() -> None:
+def test_azd_creates_webhook_after_code() -> None:
+    """`azd up` creates the webhook in a second provisioning, after it deployed the code."""
     document = _read(ROOT / "azure.yaml")
     steps = [step["azd"] for step in document["workflows"]["up"]["steps"]]
     assert steps == ["provision", "deploy --all", "provision"]
@@ -174,9 +183,8 @@ def test_azd_makes_the_webhook_when_the_code_is_there() -> None:
 
 
 @pytest.mark.parametrize("curl", ["true", "false"])
-def test_azds_hook_waits_for_the_app_and_goes_on_whatever_it_says(
-    curl: str, tmp_path: Path
-) -> None:
+def test_azd_hook_continues_after_health(curl: str, tmp_path: Path) -> None:
+    """The hook of azd calls the health endpoint and continues, whether the call succeeds or not."""
     for name, does in {"curl": f'echo "$@" >> calls; {curl}', "azd": 'echo "$@" >> calls'}.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
         (tmp_path / name).chmod(0o755)
@@ -185,12 +193,13 @@ def test_azds_hook_waits_for_the_app_and_goes_on_whatever_it_says(
         ["/bin/sh", "-eu", "-c", script], cwd=tmp_path, check=True,
         env={"PATH": str(tmp_path), "FUNCTION_URL": "https://app.example/api/AcrWebhook"},
     )  # fmt: skip
-    asked, told = (tmp_path / "calls").read_text().splitlines()
-    assert asked.endswith(" https://app.example/api/health")
-    assert told == "env set ACR_CREATE_WEBHOOK true"
+    request, command = (tmp_path / "calls").read_text().splitlines()
+    assert request.endswith(" https://app.example/api/health")
+    assert command == "env set ACR_CREATE_WEBHOOK true"
 
 
-def test_azd_is_kept_from_deleting_the_registrys_resource_group() -> None:
+def test_azd_down_is_blocked() -> None:
+    """`azd down` stops before it deletes anything, and its message names the section to read."""
     hook = _read(ROOT / "azure.yaml")["hooks"]["predown"]["posix"]["run"]
     result = subprocess.run(["/bin/sh", "-c", hook], capture_output=True, text=True, check=False)
     assert result.returncode == 1
@@ -198,7 +207,8 @@ def test_azd_is_kept_from_deleting_the_registrys_resource_group() -> None:
     assert "\n## Remove it\n" in (ROOT / "docs" / "deploy.md").read_text()
 
 
-def test_editors_are_told_what_the_functions_extension_would_write() -> None:
+def test_editor_settings_fit_functions_extension() -> None:
+    """The editor's files have the tasks and settings that the Functions extension writes."""
     files = {f.name: json.loads(f.read_bytes()) for f in (ROOT / ".vscode").glob("*.json")}
     assert files.keys() == {"extensions.json", "launch.json", "settings.json", "tasks.json"}
     assert "ms-azuretools.vscode-azurefunctions" in files["extensions.json"]["recommendations"]
@@ -208,5 +218,5 @@ def test_editors_are_told_what_the_functions_extension_would_write() -> None:
     assert (start["type"], start["command"]) == ("func", "host start")
     assert start["dependsOn"] in tasks
     assert files["settings.json"]["azureFunctions.projectLanguage"] == "Python"
-    # The Makefile's environment, so that both have one.
+    # The environment that the Makefile creates.
     assert files["settings.json"]["azureFunctions.pythonVenv"] == ".venv"

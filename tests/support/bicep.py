@@ -1,8 +1,8 @@
-"""What the templates in infra/ would deploy, as far as it can be known without Azure.
+"""The resources that the templates in infra/ deploy, as far as they are known without Azure.
 
-Bicep's compiler is not on PyPI or npm. Its grammar is (tree-sitter-bicep), and what the templates
-use of the language is little: here it is evaluated, so that tests look at resources and not at
-text. What only Azure knows stands as a text in guillemets: «identity.properties.clientId».
+Bicep's compiler is not on PyPI or npm, but its grammar is (tree-sitter-bicep). This module
+evaluates the part of the language that the templates use, so that tests check resources and not
+text. A text in guillemets replaces a value that only Azure knows: «identity.properties.clientId».
 """
 
 import json
@@ -22,15 +22,15 @@ _PARSER = Parser(Language(tree_sitter_bicep.language()))
 
 
 def parse(file: Path) -> Node:
-    """The syntax tree of a template; fails where it is none."""
+    """The syntax tree of a template. Fails where the template has a syntax error."""
     root = _PARSER.parse(file.read_bytes()).root_node
-    faults = [node.start_point for node in nodes(root) if node.type == "ERROR" or node.is_missing]
-    assert not faults, f"{file.name} cannot be parsed at (row, column) {faults}"
+    errors = [node.start_point for node in nodes(root) if node.type == "ERROR" or node.is_missing]
+    assert not errors, f"{file.name} cannot be parsed at (row, column) {errors}"
     return root
 
 
 def nodes(root: Node) -> Iterator[Node]:
-    """`root` and all below it."""
+    """`root` and all nodes below it."""
     yield root
     for child in root.children:
         yield from nodes(child)
@@ -38,7 +38,7 @@ def nodes(root: Node) -> Iterator[Node]:
 
 @dataclass
 class Resource:
-    """A resource, new or there already."""
+    """A resource, new or existing."""
 
     symbol: str
     type: str
@@ -59,7 +59,7 @@ class Resource:
         found: dict[str, Any] = self.body["properties"]
         return found
 
-    def told(self, member: str) -> Any:
+    def get(self, member: str) -> Any:
         """The value of `symbol.member`, in the templates."""
         if member == "name":
             return self.name
@@ -67,7 +67,7 @@ class Resource:
 
 
 class Runtime(str):
-    """What only Azure knows."""
+    """A value that only Azure knows."""
 
     __slots__ = ()
 
@@ -75,24 +75,24 @@ class Runtime(str):
         """The value at `path`."""
         return super().__new__(cls, f"«{path}»")
 
-    def told(self, member: str) -> "Runtime":
-        """What is inside it."""
+    def get(self, member: str) -> "Runtime":
+        """The value of a member of it."""
         return Runtime(f"{self[1:-1]}.{member}")
 
 
 @dataclass
 class Deployment:
-    """What one template with its modules would deploy."""
+    """The resources and outputs of one template with its modules."""
 
     resources: list[Resource] = field(default_factory=list)
     outputs: dict[str, Any] = field(default_factory=dict)
 
     def of(self, type_: str) -> list[Resource]:
-        """The new ones of a type, without its version."""
+        """The new resources of a type, which is given without its version."""
         return [r for r in self.resources if r.type.split("@")[0] == type_ and not r.existing]
 
     def only(self, type_: str) -> Resource:
-        """The one of a type."""
+        """The only new resource of a type."""
         [found] = self.of(type_)
         return found
 
@@ -101,7 +101,7 @@ Scope = dict[str, Any]
 
 
 class _Template:
-    """One file, evaluated from top to bottom on demand, as its order does not count."""
+    """One file. Declarations are evaluated when they are used, as their order does not count."""
 
     def __init__(self, file: Path, given: Mapping[str, Any], scope: Any, whole: Deployment) -> None:
         self.file = file
@@ -126,7 +126,7 @@ class _Template:
                 )
 
     def run(self) -> dict[str, Any]:
-        """Evaluates everything; gives the outputs."""
+        """Evaluates every declaration, and returns the outputs."""
         for name in self.declared:
             self.value(name, {})
         return {
@@ -181,7 +181,7 @@ class _Template:
             made.parent = made.body.get("parent", parent)
             made.scope = made.body.get("scope", self.scope)
             self.whole.resources.append(made)
-            # Those inside it may speak of it.
+            # Resources inside it can refer to it.
             self.values.setdefault(symbol, made)
             for member in body.named_children:
                 inner = member.named_children[0] if member.named_children else member
@@ -250,7 +250,7 @@ class _Template:
         raise AssertionError(f"{self.file.name}: {node.type} is not known here: {_text(node)}")
 
     def member(self, node: Node, name: str, local: Scope) -> Any:
-        # The grammar takes `x => x.y` for `(x => x).y`, and `a ?? b.c` for `(a ?? b).c`.
+        # The grammar reads `x => x.y` as `(x => x).y`, and `a ?? b.c` as `(a ?? b).c`.
         if node.type == "lambda_expression":
             parameters, body = node.named_children
             return self.function(parameters, local, lambda inner: self.member(body, name, inner))
@@ -325,7 +325,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
 
 def _member(of: Any, name: str) -> Any:
     if isinstance(of, Resource | Runtime):
-        return of.told(name)
+        return of.get(name)
     return of[name]
 
 
@@ -344,7 +344,7 @@ REGISTRY = (
 
 
 def deploy(**parameters: object) -> Deployment:
-    """What infra/main.bicep would deploy, with `parameters`, for REGISTRY."""
+    """The deployment of infra/main.bicep with `parameters`, for REGISTRY."""
     return deploy_from(INFRA, **parameters)
 
 
