@@ -96,7 +96,7 @@ async def test_every_page_is_read(
 @pytest.mark.parametrize(
     ("uri", "registries", "source"),
     [
-        ("https://app.example/api/AcrWebhook?registry=Told.example", "", "https://told.example"),
+        ("https://app.example/api/AcrWebhook?registry=Named.example", "", "https://named.example"),
         ("https://app.example/api/AcrWebhook", "", "https://myregistry.azurecr.io"),
         (None, "", "https://myregistry.azurecr.io"),
         ("https://[", f"my-1a2b.azurecr.io={EVENTS.partition('/webhooks')[0].upper()}",

@@ -42,7 +42,7 @@ def test_given_table_url_wins() -> None:
 
 
 def test_first_queue_label_becomes_table() -> None:
-    """The table URL replaces only the first `.queue.` of the queue URL."""
+    """The table URL replaces only the first queue label of the queue URL."""
     found = read({"AcrEventsStorage__queueServiceUri": "https://a.queue.b.queue.c"})
     assert isinstance(found, Identity)
     assert found.table_service_uri == "https://a.table.b.queue.c"

@@ -76,14 +76,14 @@ def test_mutant_replaces_its_module() -> None:
     """A process imports the mutant under the module's name, and `__file__` stays the same."""
     code = (
         "import sys; from pathlib import Path; from tools.mutants import Finder, ROOT\n"
-        "sys.meta_path.insert(0, Finder(ROOT / 'shared/limits.py', 'MAX_MESSAGE_BYTES = 1'))\n"
-        "from shared import limits, text; print(limits.MAX_MESSAGE_BYTES, limits.__file__)\n"
+        "sys.meta_path.insert(0, Finder(ROOT / 'shared/core/limits.py', 'MAX_MESSAGE_BYTES = 1'))\n"
+        "from shared.core import limits, text; print(limits.MAX_MESSAGE_BYTES, limits.__file__)\n"
         "print(text.clip('abc', 2))"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert result.stdout.splitlines() == [f"1 {ROOT / 'shared/limits.py'}", "a…"]
+    assert result.stdout.splitlines() == [f"1 {ROOT / 'shared/core/limits.py'}", "a…"]
 
 
 def test_every_pattern_names_modules() -> None:
