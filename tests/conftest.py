@@ -12,6 +12,12 @@ from tools.localhost import processes
 from tools.localhost.ports import free_azurite_port
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Runs the slow tests first, so that no worker has one left when the others are done."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that asks for `any_example` runs once for each of them."""
     if "any_example" in metafunc.fixturenames:
