@@ -136,6 +136,7 @@ async def test_a_fault_that_passes_within_the_budget_costs_no_delivery(
     assert set(await storage.stored_ids()) >= set(sent.answers)
 
 
+@pytest.mark.timing
 async def test_a_slow_account_is_waited_for_and_gets_each_event_once(
     proxy: FaultProxy,
     ingest: Ingest,

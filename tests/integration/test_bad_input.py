@@ -137,6 +137,7 @@ def webhook(azurite: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("AcrWebhook")
 
 
+@pytest.mark.no_cover  # other tests run the same lines, and tracing doubles the time
 @pytest.mark.parametrize("mutate", MUTATIONS)
 async def test_20_000_bad_deliveries_raise_nothing_and_each_is_accounted_for(
     mutate: Mutation, webhook: ModuleType, storage: StorageAccount
