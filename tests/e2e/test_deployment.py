@@ -53,6 +53,7 @@ def _run(*command: str | Path, cwd: Path, **environment: str) -> str:
     return result.stdout
 
 
+@pytest.mark.slow
 def test_deployed_package_runs_alone(
     tmp_path: Path, azurite: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

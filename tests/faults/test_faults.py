@@ -139,6 +139,7 @@ async def test_short_fault_needs_no_fallback_log(
     assert set(await storage.stored_ids()) >= set(sent.responses)
 
 
+@pytest.mark.timing
 async def test_slow_account_stores_each_event_once(
     proxy: FaultProxy,
     receiver: App,
@@ -229,6 +230,7 @@ async def test_concurrent_events_arrive_in_any_order(
     assert stored[1:] != ids
 
 
+@pytest.mark.timing
 async def test_queue_deleted_under_load_loses_nothing(
     proxy: FaultProxy,
     receiver: App,

@@ -4,6 +4,7 @@ import asyncio
 import json
 import signal
 
+import pytest
 from tests.support.commands import Command
 from tests.support.deliveries import example, reject
 from tests.support.faults import FaultProxy
@@ -22,6 +23,7 @@ def _replay(connection: str) -> Command:
     return Command("replay", "--hold", str(VISIBILITY_TIMEOUT_SECONDS), settings=settings)
 
 
+@pytest.mark.slow
 async def test_killed_replay_loses_nothing(proxy: FaultProxy, storage: StorageAccount) -> None:
     """A replay that is killed at many points loses no dead letter."""
     passing, staying, killed = set(), set(), 0

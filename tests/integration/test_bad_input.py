@@ -138,6 +138,8 @@ def webhook(azurite: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("AcrWebhook")
 
 
+@pytest.mark.slow
+@pytest.mark.no_cover  # other tests run the same lines, and tracing doubles the time
 @pytest.mark.parametrize("mutate", MUTATIONS)
 async def test_bad_deliveries_are_accounted_for(
     mutate: Mutation, webhook: ModuleType, storage: StorageAccount

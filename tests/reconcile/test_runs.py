@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import pytest
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -86,6 +87,7 @@ async def _served(registry: Registry, *options: str, **settings: str) -> AsyncIt
         await asyncio.to_thread(app.__exit__, None, None, None)
 
 
+@pytest.mark.slow
 async def test_killed_run_loses_nothing(
     registry: Registry, reconcile: Reconcile, storage: StorageAccount,
     guarded: PutInFront,
@@ -127,6 +129,7 @@ async def test_killed_run_loses_nothing(
     assert (await reconcile()).counts == {"already recovered": len(missed)}
 
 
+@pytest.mark.slow
 async def test_delivered_entries_need_bounded_memory(
     registry: Registry, reconcile: Reconcile
 ) -> None:

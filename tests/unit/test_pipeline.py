@@ -327,6 +327,8 @@ BODIES = {
 PARAMETERS = st.sampled_from([None, None, "a.azurecr.io", "", "b"]) | st.text(max_size=30)
 
 
+@pytest.mark.slow
+@pytest.mark.no_cover  # other tests run the same lines, and tracing doubles the time
 @pytest.mark.parametrize("kind", BODIES)
 @settings(
     max_examples=625, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
