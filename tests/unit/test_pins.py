@@ -7,8 +7,8 @@ Deployed alerts, consumers, and a table that was filled long ago read these word
 - the queues of the shipped routes: test_routing.py; app settings: test_settings.py
 - the ledger's table, partitions and columns: test_ledger.py; its verdicts: test_delivery_log.py
 - the lines `acr_start`: test_version.py, and `acr_identity`: test_credentials.py
-- exit statuses: tests/e2e/test_cli.py and test_routes.py, tests/integration/test_replay.py,
-  tests/reconcile/test_reconcile.py; the output of `peek --json`: tests/e2e/test_cli.py
+- names of commands: tests/e2e/test_command_names.py; exit statuses: tests/e2e/test_cli*.py,
+  tests/integration/test_replay.py, tests/reconcile/; `peek --json`: tests/e2e/test_cli_peek.py
 """
 
 import hashlib
@@ -20,7 +20,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import pytest
-from typer.main import get_command
 
 from shared.core.delivery import Delivery
 from shared.core.problems import Kind, Problem
@@ -41,7 +40,6 @@ from shared.storage.queues import Depth
 from tests.support.deliveries import example
 from tests.support.documents import ROOT
 from tests.support.memory import InMemoryQueues
-from tools.cli import app as command_line
 
 NOW = datetime.now(UTC)
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -353,36 +351,3 @@ def test_schedule_setting_keeps_its_name() -> None:
     """The schedule of `AcrReconcile` is the app setting `AcrReconcileSchedule`."""
     trigger = json.loads((ROOT / "AcrReconcile" / "function.json").read_bytes())
     assert trigger["bindings"][0]["schedule"] == "%AcrReconcileSchedule%"
-
-
-def _options(command: Any) -> set[str]:
-    """The public options of a command, and its arguments in capitals."""
-    names: set[str] = set()
-    for parameter in command.params:
-        if parameter.param_type_name == "argument":
-            names.add(parameter.name.upper())
-        elif not parameter.hidden:
-            names |= {*parameter.opts, *parameter.secondary_opts}
-    return names
-
-
-def test_commands_keep_names_and_options() -> None:
-    """`python -m tools` has these commands with these options and arguments."""
-    root = cast("Any", get_command(command_line))
-    commands = dict(root.commands)
-    commands |= {f"routes {name}": each for name, each in commands.pop("routes").commands.items()}
-    assert _options(root) == {"--version"}
-    assert {name: _options(command) for name, command in commands.items()} == {
-        "host": {
-            "--port", "--local-settings", "--no-local-settings", "--app", "--timers-at-once",
-        },
-        "start": {"--port", "--queue-port"},
-        "demo": set(),
-        "send": {"ACTION", "--url", "--registry", "--key", "--repeat", "--concurrency"},
-        "replay": {"--dry-run", "--max", "--queue", "--hold", "--queue-port"},
-        "reconcile": {"--webhook", "--since", "--dry-run", "--queue-port"},
-        "peek": {"QUEUE", "--queue-port", "--json"},
-        "bench": set(),
-        "routes check": {"--file"},
-        "routes explain": {"ACTION", "REFERENCE", "--registry", "--media-type", "--file"},
-    }  # fmt: skip
