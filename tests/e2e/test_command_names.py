@@ -1,0 +1,40 @@
+"""The names of the commands and of their options, which scripts use."""
+
+from typing import Any, cast
+
+from typer.main import get_command
+
+from tools.cli import app as command_line
+
+
+def _options(command: Any) -> set[str]:
+    """The public options of a command, and its arguments in capitals."""
+    names: set[str] = set()
+    for parameter in command.params:
+        if parameter.param_type_name == "argument":
+            names.add(parameter.name.upper())
+        elif not parameter.hidden:
+            names |= {*parameter.opts, *parameter.secondary_opts}
+    return names
+
+
+def test_commands_keep_names_and_options() -> None:
+    """`python -m tools` has these commands with these options and arguments."""
+    root = cast("Any", get_command(command_line))
+    commands = dict(root.commands)
+    commands |= {f"routes {name}": each for name, each in commands.pop("routes").commands.items()}
+    assert _options(root) == {"--version"}
+    assert {name: _options(command) for name, command in commands.items()} == {
+        "host": {
+            "--port", "--local-settings", "--no-local-settings", "--app", "--timers-at-once",
+        },
+        "start": {"--port", "--queue-port"},
+        "demo": set(),
+        "send": {"ACTION", "--url", "--registry", "--key", "--repeat", "--concurrency"},
+        "replay": {"--dry-run", "--max", "--queue", "--hold", "--queue-port"},
+        "reconcile": {"--webhook", "--since", "--dry-run", "--queue-port"},
+        "peek": {"QUEUE", "--queue-port", "--json"},
+        "bench": set(),
+        "routes check": {"--file"},
+        "routes explain": {"ACTION", "REFERENCE", "--registry", "--media-type", "--file"},
+    }  # fmt: skip
