@@ -5,6 +5,7 @@ import json
 import signal
 
 import pytest
+
 from tests.support.commands import Command
 from tests.support.deliveries import example, reject
 from tests.support.faults import FaultProxy

@@ -6,12 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import pytest
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 from aiohttp import web
 
 from tests.support.apps import served
