@@ -46,18 +46,18 @@ start: install ## the app and Azurite until Ctrl-C (PORT=7071 QUEUE_PORT=10001)
 test-unit: .venv/installed ## the pure tests: no network, no Node.js (seconds)
 	@$(PYTEST) -n logical tests/unit
 
-test: install ## every test, in parallel, with coverage (minutes)
+test: install ## every test, in parallel; COVERAGE=1: its coverage too (minutes)
 	@rm -f .coverage*
-	@$(PYTEST) -n $(WORKERS) --dist worksteal -m "not timing" --cov --cov-report=
+	@$(PYTEST) -n $(WORKERS) --dist worksteal -m "not timing" $(if $(COVERAGE),--cov)
 	@echo "Tests whose promise is a time, one after another"
-	@$(PYTEST) -m timing --cov --cov-append
+	@$(PYTEST) -m timing
 
 test-older: ## the unit tests on the older Pythons that are here
 	@for version in $(OLDER); do \
 		if PYENV_VERSION=$$version python$$version -c 'import ensurepip' 2>/dev/null; then \
 			$(MAKE) --no-print-directory .venv-$$version/installed && \
 			echo "Unit tests on Python $$version" && \
-			.venv-$$version/bin/python -m pytest -q tests/unit || exit 1; \
+			.venv-$$version/bin/python -m pytest -q -n logical tests/unit || exit 1; \
 		else \
 			echo "Skipped: unit tests on Python $$version, which is not installed here."; \
 		fi; \

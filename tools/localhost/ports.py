@@ -6,6 +6,7 @@ the moment a child process listens on it, so ports come from below it. Each proc
 range of its own and holds it by listening on the range's first port.
 """
 
+import atexit
 import random
 import socket
 from contextlib import ExitStack
@@ -20,7 +21,7 @@ class PortRange:
     """Consecutive ports that no other process that uses this class hands out."""
 
     def __init__(self, guard: socket.socket) -> None:
-        self._guard = guard  # held while this process lives
+        atexit.register(guard.close)  # held while this process lives
         self._first = int(guard.getsockname()[1]) + 1
         self._end = self._first + RANGE_SIZE - 1
         self._next = self._first
