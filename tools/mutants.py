@@ -61,13 +61,15 @@ class Job:
 
 
 def modules(settings: Mapping[str, Any]) -> dict[str, Job]:
-    """The modules of `settings` by name, each with its unit tests first, then all the others."""
+    """The modules of `settings` by name: its own unit tests judge first, then all unit tests."""
     unit = tuple(sorted(map(str, (ROOT / "tests" / "unit").rglob("test_*.py"))))
     found = {}
     for file in sorted(file for pattern in settings["files"] for file in ROOT.glob(pattern)):
-        own = tuple(test for test in unit if f"test_{file.stem}" in test)
-        others = tuple(settings["tests"].get(file.stem, unit))
-        found[file.stem] = Job(file, (own, others) if own else (others,))
+        if file.stem == "__init__":
+            continue
+        names = {f"test_{name}.py" for name in settings["tests"].get(file.stem, [file.stem])}
+        own = tuple(test for test in unit if Path(test).name in names)
+        found[file.stem] = Job(file, (own, unit) if own else (unit,))
     return found
 
 
@@ -152,11 +154,13 @@ def main(only: str, workers: int) -> int:
     if unknown := set(names) - set(known):
         sys.exit(f"No such module: {', '.join(unknown)}. Known: {', '.join(known)}.")
     seconds = _allowed([known[name] for name in names])
-    jobs = [
-        Job(known[name].file, known[name].parts, mutant.source, mutant.key)
-        for name in names
-        for mutant in mutants(name, known[name].file.read_text())
-    ]
+    jobs = []
+    for name in names:
+        file, parts = known[name].file, known[name].parts
+        for mutant in mutants(name, file.read_text()):
+            # A listed mutant is known to survive. Its own tests show whether it still does.
+            chosen = parts[:1] if mutant.key in listed else parts
+            jobs.append(Job(file, chosen, mutant.source, mutant.key))
     counts: dict[str, Counter[str]] = {name: Counter() for name in names}
     for done, (job, passed) in enumerate(judge(jobs, workers, seconds), 1):
         outcome = ("listed" if job.key in listed else "survived") if passed else "killed"

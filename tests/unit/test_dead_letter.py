@@ -135,11 +135,12 @@ def test_cut_body_notes_length_and_hash(fill: bytes) -> None:
     assert stored["sha256"] == hashlib.sha256(body).hexdigest()
 
 
-def test_text_fills_the_message() -> None:
+@pytest.mark.parametrize("start", [b"", b'"\n\\"'])
+def test_text_fills_the_message(start: bytes) -> None:
     """The longest text that stays text leaves at most one byte of the limit."""
 
     def message(length: int) -> bytes:
-        return encode(PROBLEM, Delivery(b"a" * length, None, None, DAY), 1000)
+        return encode(PROBLEM, Delivery(start + b"a" * length, None, None, DAY), 1000)
 
     messages = [message(length) for length in range(100, 1000)]
     whole = [each for each in messages if json.loads(each)["body"]["encoding"] == "utf-8"]

@@ -12,12 +12,13 @@ from azure.data.tables import UpdateMode
 from azure.data.tables.aio import TableClient
 
 from shared.core.webhooks import Webhook
-from shared.reconcile.lease import Lease, LeaseHeldError
+from shared.reconcile.lease import Lease
 from shared.reconcile.ledger import Ledger, row_key
 from shared.reconcile.table import TABLE, LedgerUnavailable
 from shared.storage.connections import Connection, ConnectionString, Identity, Principal
 from shared.storage.credentials import TokenUnavailable
 from shared.storage.transport import USER_AGENT, session
+from tests.support.table import Table
 
 WEBHOOK = Webhook.parse(
     "/subscriptions/0/resourceGroups/g/providers/Microsoft.ContainerRegistry/registries/Contoso"
@@ -26,24 +27,6 @@ WEBHOOK = Webhook.parse(
 PARTITION = hashlib.sha256(f"webhook {WEBHOOK.id.lower()}".encode()).hexdigest()
 DURATION = timedelta(seconds=60)
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
-
-
-class Table:
-    """Notes each call; its outcome is the next of `outcomes`, or an entity's metadata."""
-
-    def __init__(self, *outcomes: Any) -> None:
-        self.calls: list[tuple[Any, ...]] = []
-        self._outcomes = list(outcomes)
-
-    def __getattr__(self, name: str) -> Any:
-        async def call(*arguments: Any, **options: Any) -> Any:
-            self.calls.append((name, *arguments, options))
-            outcome = self._outcomes.pop(0) if self._outcomes else {"etag": "e"}
-            if isinstance(outcome, Exception):
-                raise outcome
-            return outcome
-
-        return call
 
 
 def _lease(table: Table) -> Lease:
@@ -73,6 +56,32 @@ async def test_recovered_delivery_is_a_row(ledger: Ledger) -> None:
     await ledger.add(WEBHOOK, "row", NOW)
     entity = {"PartitionKey": PARTITION, "RowKey": "row", "at": NOW}
     assert table.calls == [("upsert_entity", entity, {"mode": UpdateMode.REPLACE})]
+
+
+async def test_entries_are_of_one_webhook(ledger: Ledger) -> None:
+    """The ledger reads the rows of one webhook with their times; a missing table has none."""
+    queries: list[tuple[str, dict[str, Any]]] = []
+
+    class Rows:
+        def __init__(self, rows: list[dict[str, Any]], error: Exception | None = None) -> None:
+            self._rows, self._error = rows, error
+
+        def query_entities(self, query: str, **options: Any) -> AsyncIterator[dict[str, Any]]:
+            queries.append((query, options))
+            return self._read()
+
+        async def _read(self) -> AsyncIterator[dict[str, Any]]:
+            if self._error:
+                raise self._error
+            for each in self._rows:
+                yield each
+
+    ledger._table = cast("TableClient", Rows([{"RowKey": "a", "at": NOW}]))
+    assert await ledger.entries(WEBHOOK) == {"a": NOW}
+    options = {"parameters": {"partition": PARTITION}, "select": ["RowKey", "at"]}
+    assert queries == [("PartitionKey eq @partition", options)]
+    ledger._table = cast("TableClient", Rows([], ResourceNotFoundError()))
+    assert await ledger.entries(WEBHOOK) == {}
 
 
 async def test_rows_are_removed_by_hundreds(ledger: Ledger) -> None:
@@ -107,35 +116,6 @@ async def test_lease_row_holds_its_end(ledger: Ledger) -> None:
     assert table.calls[1:] == [("delete_entity", f"{PARTITION}-lease", "lease", condition)]
 
 
-async def test_lease_is_renewed_after_a_third(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run renews its lease, by its own row alone, when a third of the lease duration is over."""
-
-    class Clock(datetime):
-        at = NOW
-
-        @classmethod
-        def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
-            assert tz is UTC
-            return cls.at
-
-    monkeypatch.setattr("shared.reconcile.lease.datetime", Clock)
-    table = Table()
-    lease = _lease(table)
-    await lease.acquire_or_renew()
-    Clock.at = NOW + DURATION / 3 - timedelta(microseconds=1)
-    assert await lease.acquire_or_renew() is True
-    assert len(table.calls) == 1
-    Clock.at = NOW + DURATION / 3
-    assert await lease.acquire_or_renew() is True
-    name, entity, options = table.calls[1]
-    assert (name, entity["until"]) == ("update_entity", Clock.at + DURATION)
-    assert options == {
-        "mode": UpdateMode.REPLACE,
-        "etag": "e",
-        "match_condition": MatchConditions.IfNotModified,
-    }
-
-
 async def test_missing_table_is_created() -> None:
     """Acquiring a lease creates a missing table, even where another run creates it meanwhile."""
     for meanwhile in (None, ResourceExistsError()):
@@ -143,22 +123,6 @@ async def test_missing_table_is_created() -> None:
         assert await _lease(table).acquire_or_renew() is False
         names = [name for name, *_ in table.calls]
         assert names == ["create_entity", "create_table", "create_entity"]
-
-
-async def test_lease_released_meanwhile_counts_as_held() -> None:
-    """A run leaves a lease that is released during its check to the next run."""
-    with pytest.raises(LeaseHeldError):
-        await _lease(Table(ResourceExistsError(), ResourceNotFoundError())).acquire_or_renew()
-
-
-async def test_release_never_fails() -> None:
-    """Releasing a lease never fails, and asks Storage once."""
-    table = Table({"etag": "e"}, HttpResponseError())
-    lease = _lease(table)
-    await lease.acquire_or_renew()
-    await lease.release()
-    await lease.release()
-    assert [name for name, *_ in table.calls] == ["create_entity", "delete_entity"]
 
 
 def _response_error(status: int) -> HttpResponseError:
@@ -219,7 +183,10 @@ async def test_table_client_retries_once(monkeypatch: pytest.MonkeyPatch) -> Non
             Identity("Name", "https://q.example", None, Principal(managed=True, client_id=None)),
             "^Name__tableServiceUri is not set: it must be the URL of the account's tables$",
         ),
-        (ConnectionString("Name", "QueueEndpoint=https://q.example"), "^Name leads to no tables: "),
+        (
+            ConnectionString("Name", "QueueEndpoint=https://q.example"),
+            "^Name leads to no tables: Connection string",
+        ),
     ],
 )
 async def test_account_without_tables_names_setting(connection: Connection, message: str) -> None:

@@ -21,6 +21,51 @@ VALUES: list[Any] = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("schema", "passing", "failing"),
+    [
+        ({"type": "string"}, ["", "x"], [1, None, [], {}]),
+        ({"type": "string", "const": "a"}, ["a"], ["b", 1]),
+        ({"type": "string", "format": "date-time"}, ["2019-03-05T23:45:31Z"], ["x", 1]),
+        ({"type": "string", "maxLength": 2, "pattern": "a"}, ["xa"], ["xxa", "xx", 1]),
+        ({"type": "string", "maxLength": 2, "pattern": "^a", "const": "ab"}, ["ab"],
+         ["abc", "ba", "aa", 1]),
+        ({"type": "integer"}, [0, -1], [True, 1.0, "1"]),
+        ({"type": "integer", "minimum": 0}, [0], [-1, True]),
+        ({"type": "integer", "minimum": 0, "maximum": 2}, [0, 2], [-1, 3, True, 1.0, "1"]),
+        ({"type": "object", "required": ["a"], "properties": {"a": {"type": "string"}}},
+         [{"a": "x"}, {"a": "x", "b": 1}], [{}, {"a": 1}, {"b": "x"}, "a"]),
+        ({"type": "string", "title": "t", "description": "d", "$schema": "s", "$id": "i"},
+         ["x"], [1]),
+    ],
+)  # fmt: skip
+def test_known_keywords_are_all_tested(
+    schema: dict[str, Any], passing: list[Any], failing: list[Any]
+) -> None:
+    """With known keywords, fast accept passes every valid value and no other."""
+    test = compile_schema(schema, FORMATS)
+    assert [value for value in passing if test(value) is not True] == []
+    assert [value for value in failing if test(value) is not False] == []
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {},
+        {"const": "x"},
+        {"type": "array"},
+        {"type": "string", "minLength": 1},
+        {"type": "string", "maxLength": 2, "minLength": 1},
+        {"type": "string", "format": "unheard-of"},
+        {"type": "integer", "pattern": "x"},
+    ],
+)
+def test_unknown_keywords_pass_nothing(schema: dict[str, Any]) -> None:
+    """A schema with a keyword that fast accept does not know leaves every value to jsonschema."""
+    test = compile_schema(schema, FORMATS)
+    assert [value for value in VALUES if test(value) is not False] == []
+
+
 def _places(document: dict[str, Any]) -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = []
     for name, value in document.items():
@@ -69,48 +114,3 @@ def test_fast_accept_agrees_after_any_change(action: str) -> None:
             else:
                 members[last] = value
             assert _agrees(name, document)
-
-
-@pytest.mark.parametrize(
-    ("schema", "passing", "failing"),
-    [
-        ({"type": "string"}, ["", "x"], [1, None, [], {}]),
-        ({"type": "string", "const": "a"}, ["a"], ["b", 1]),
-        ({"type": "string", "format": "date-time"}, ["2019-03-05T23:45:31Z"], ["x", 1]),
-        ({"type": "string", "maxLength": 2, "pattern": "a"}, ["xa"], ["xxa", "xx", 1]),
-        ({"type": "string", "maxLength": 2, "pattern": "^a", "const": "ab"}, ["ab"],
-         ["abc", "ba", "aa", 1]),
-        ({"type": "integer"}, [0, -1], [True, 1.0, "1"]),
-        ({"type": "integer", "minimum": 0}, [0], [-1, True]),
-        ({"type": "integer", "minimum": 0, "maximum": 2}, [0, 2], [-1, 3, True, 1.0, "1"]),
-        ({"type": "object", "required": ["a"], "properties": {"a": {"type": "string"}}},
-         [{"a": "x"}, {"a": "x", "b": 1}], [{}, {"a": 1}, {"b": "x"}, "a"]),
-        ({"type": "string", "title": "t", "description": "d", "$schema": "s", "$id": "i"},
-         ["x"], [1]),
-    ],
-)  # fmt: skip
-def test_known_keywords_are_all_tested(
-    schema: dict[str, Any], passing: list[Any], failing: list[Any]
-) -> None:
-    """With known keywords, fast accept passes every valid value and no other."""
-    test = compile_schema(schema, FORMATS)
-    assert [value for value in passing if test(value) is not True] == []
-    assert [value for value in failing if test(value) is not False] == []
-
-
-@pytest.mark.parametrize(
-    "schema",
-    [
-        {},
-        {"const": "x"},
-        {"type": "array"},
-        {"type": "string", "minLength": 1},
-        {"type": "string", "maxLength": 2, "minLength": 1},
-        {"type": "string", "format": "unheard-of"},
-        {"type": "integer", "pattern": "x"},
-    ],
-)
-def test_unknown_keywords_pass_nothing(schema: dict[str, Any]) -> None:
-    """A schema with a keyword that fast accept does not know leaves every value to jsonschema."""
-    test = compile_schema(schema, FORMATS)
-    assert [value for value in VALUES if test(value) is not False] == []
