@@ -77,7 +77,9 @@ def delivery(body: bytes | dict[str, Any], registry: str | None = None) -> Deliv
 async def reject(connection: str, *bodies: bytes | dict[str, Any], **settings: str) -> None:
     """Makes the app reject `bodies`, with `settings` or an allow-list of another registry."""
     settings = settings or {"ACR_REGISTRIES": "other.azurecr.io"}
-    receiver = App.from_environment({"AcrEventsStorage": connection, **settings})
+    receiver = App.from_environment(
+        {"AcrEventsStorage": connection, "ACR_BUDGET_SECONDS": "30", **settings}
+    )
     process = receiver.pipeline.process
     responses = await asyncio.gather(*(process(delivery(body)) for body in bodies))
     assert all(400 <= response.status < 500 for response in responses)
