@@ -58,7 +58,9 @@ resource alerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
             query: join(rule.query, '\n')
             metricMeasureColumn: 'value'
             timeAggregation: 'Maximum'
-            dimensions: contains(rule, 'dimension') ? [{ name: rule.dimension, operator: 'Include', values: ['*'] }] : []
+            dimensions: contains(rule, 'dimension')
+              ? [{ name: rule.dimension, operator: 'Include', values: ['*'] }]
+              : []
             operator: rule.operator
             threshold: thresholds[?rule.name] ?? rule.threshold
             failingPeriods: {

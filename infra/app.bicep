@@ -1,142 +1,42 @@
-// The app, its identity, its storage with the queues of routes.json, and what it may do there.
+// The app on a Flex Consumption plan, and its settings.
 param location string
 param tags object
-@minLength(13)
 param token string
-param insightsName string
-param registryId string
-param loginServer string
 
-@description('The webhook whose missed deliveries are recovered; empty for none.')
-param webhookId string
+@description('The identity of the app: its resource id, and its client id.')
+param identityId string
+param clientId string
+param storageName string
+param insightsName string
+
+@description('The registries that may deliver, as ACR_REGISTRIES lists them.')
+param registries string[]
+
+@description('The value of ACR_WEBHOOKS. Empty: nothing is recovered.')
+param webhooks string
 param reconcileSchedule string
 param alwaysReadyInstances int
 param maximumInstances int
+param httpConcurrency int
 param instanceMemoryMB int
+param siteUpdateStrategy string
+param zoneRedundant bool
+
+@description('The subnet that the app runs in. Empty: none.')
+param subnetId string
+param restrictInbound bool
+param allowedIps array
 param appSettings object
-param operatorId string
 
-var packages = 'packages'
-// A change of the file must not change types here.
-var routing = any(loadJsonContent('../routes.json'))
-// As the app reads them: each once, with %NAME% standing for an app setting.
-var queueNames = union(
-  map(
-    concat(map(routing.routes, route => route.queue), [routing.rejectedQueue]),
-    queue => reduce(any(items(appSettings)), queue, (name, setting) => replace(name, '%${setting.key}%', trim(setting.value)))
-  ),
-  []
-)
-
-// Built-in roles: https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
-var roleIds = {
-  blobDataOwner: 'b7e6dc6d-f1e8-4753-8033-0f276bb0955b'
-  queueDataContributor: '974c5e8b-45b9-4653-ba55-5f855dd0fb88'
-  queueDataMessageSender: 'c6a89b2d-59bc-44d0-9896-0f6e12d7b80a'
-  queueDataReader: '19e7f393-937e-4f77-808e-94535e297925'
-  tableDataContributor: '0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3'
-  monitoringMetricsPublisher: '3913510d-42f4-4e42-8a64-420c390055eb'
-}
-
-resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = {
-  name: 'id-${token}'
-  location: location
-  tags: tags
-}
-
-resource storage 'Microsoft.Storage/storageAccounts@2025-08-01' = {
-  name: 'st${token}'
-  location: location
-  tags: tags
-  sku: { name: 'Standard_LRS' }
-  kind: 'StorageV2'
-  properties: {
-    allowSharedKeyAccess: false
-    allowBlobPublicAccess: false
-    defaultToOAuthAuthentication: true
-    minimumTlsVersion: 'TLS1_2'
-    supportsHttpsTrafficOnly: true
-  }
-
-  resource blobs 'blobServices' = {
-    name: 'default'
-
-    resource container 'containers' = {
-      name: packages
-    }
-  }
-
-  resource queueService 'queueServices' = {
-    name: 'default'
-
-    resource queues 'queues' = [
-      for name in queueNames: {
-        name: name
-      }
-    ]
-  }
-
-  resource tableService 'tableServices' = {
-    name: 'default'
-
-    // What was recovered.
-    resource recovered 'tables' = {
-      name: 'acrrecovered'
-    }
-  }
-}
-
-// The host keeps in blobs what it runs, its keys, and which instance calls the timers; the app sends
-// events, and sees how many lie there.
-resource appsStorage 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
-  for role in [roleIds.blobDataOwner, roleIds.queueDataMessageSender, roleIds.queueDataReader]: {
-    name: guid(storage.id, identity.id, role)
-    scope: storage
-    properties: {
-      principalId: identity.properties.principalId
-      principalType: 'ServicePrincipal'
-      roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', role)
-    }
-  }
-]
-
-resource appsTable 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  name: guid(storage::tableService::recovered.id, identity.id, roleIds.tableDataContributor)
-  scope: storage::tableService::recovered
-  properties: {
-    principalId: identity.properties.principalId
-    principalType: 'ServicePrincipal'
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roleIds.tableDataContributor)
-  }
+resource storage 'Microsoft.Storage/storageAccounts@2025-08-01' existing = {
+  name: storageName
 }
 
 resource insights 'Microsoft.Insights/components@2020-02-02' existing = {
   name: insightsName
 }
 
-resource appsLog 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  name: guid(insights.id, identity.id, roleIds.monitoringMetricsPublisher)
-  scope: insights
-  properties: {
-    principalId: identity.properties.principalId
-    principalType: 'ServicePrincipal'
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roleIds.monitoringMetricsPublisher)
-  }
-}
-
-// For peek, replay and reconcile from a machine elsewhere. Whether it is a user or a group, Azure knows.
-resource operators 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
-  for role in [roleIds.queueDataContributor, roleIds.tableDataContributor]: if (!empty(operatorId)) {
-    name: guid(storage.id, operatorId, role)
-    scope: storage
-    properties: {
-      principalId: operatorId
-      roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', role)
-    }
-  }
-]
-
-resource plan 'Microsoft.Web/serverfarms@2025-05-01' = {
+resource plan 'Microsoft.Web/serverfarms@2025-03-01' = {
   name: 'plan-${token}'
   location: location
   tags: tags
@@ -147,10 +47,11 @@ resource plan 'Microsoft.Web/serverfarms@2025-05-01' = {
   }
   properties: {
     reserved: true
+    zoneRedundant: zoneRedundant
   }
 }
 
-resource app 'Microsoft.Web/sites@2025-05-01' = {
+resource app 'Microsoft.Web/sites@2025-03-01' = {
   name: 'func-${token}'
   location: location
   tags: union(tags, { 'azd-service-name': 'app' })
@@ -158,14 +59,41 @@ resource app 'Microsoft.Web/sites@2025-05-01' = {
   identity: {
     type: 'UserAssigned'
     userAssignedIdentities: {
-      '${identity.id}': {}
+      '${identityId}': {}
     }
   }
   properties: {
     serverFarmId: plan.id
     httpsOnly: true
+    virtualNetworkSubnetId: empty(subnetId) ? null : subnetId
     siteConfig: {
       minTlsVersion: '1.2'
+      http20Enabled: true
+      ftpsState: 'Disabled'
+      ipSecurityRestrictionsDefaultAction: restrictInbound ? 'Deny' : 'Allow'
+      ipSecurityRestrictions: restrictInbound
+        ? concat(
+            [
+              {
+                name: 'registries'
+                priority: 100
+                action: 'Allow'
+                tag: 'ServiceTag'
+                ipAddress: 'AzureContainerRegistry'
+              }
+            ],
+            map(range(0, length(allowedIps)), index => {
+              name: 'allowed-${index + 1}'
+              priority: 200 + index
+              action: 'Allow'
+              tag: 'Default'
+              ipAddress: contains(allowedIps[index], '/') ? allowedIps[index] : '${allowedIps[index]}/32'
+            })
+          )
+        : []
+      // Deployments reach their endpoint whatever the app accepts.
+      scmIpSecurityRestrictionsUseMain: false
+      scmIpSecurityRestrictionsDefaultAction: 'Allow'
     }
     functionAppConfig: {
       runtime: {
@@ -176,62 +104,63 @@ resource app 'Microsoft.Web/sites@2025-05-01' = {
         instanceMemoryMB: instanceMemoryMB
         maximumInstanceCount: maximumInstances
         alwaysReady: alwaysReadyInstances > 0 ? [{ name: 'http', instanceCount: alwaysReadyInstances }] : []
+        triggers: {
+          http: {
+            perInstanceConcurrency: httpConcurrency
+          }
+        }
+      }
+      // The types of no API version have this property yet:
+      // https://learn.microsoft.com/azure/azure-functions/flex-consumption-site-updates
+      #disable-next-line BCP037
+      siteUpdateStrategy: {
+        type: siteUpdateStrategy
       }
       deployment: {
         storage: {
           type: 'blobContainer'
-          value: '${storage.properties.primaryEndpoints.blob}${packages}'
+          value: '${storage.properties.primaryEndpoints.blob}packages'
           authentication: {
             type: 'UserAssignedIdentity'
-            userAssignedIdentityResourceId: identity.id
+            userAssignedIdentityResourceId: identityId
           }
         }
       }
     }
   }
-  // The host starts with them, and takes some time to ask again.
-  dependsOn: [
-    appsStorage
-    appsTable
-    appsLog
-    storage::blobs::container
-    storage::queueService::queues
-  ]
 
   resource settings 'config' = {
     name: 'appsettings'
     properties: union(
       {
-        // The name for the public cloud's host, the URI for others.
-        AzureWebJobsStorage__accountName: storage.name
         AzureWebJobsStorage__blobServiceUri: storage.properties.primaryEndpoints.blob
         AzureWebJobsStorage__credential: 'managedidentity'
-        AzureWebJobsStorage__clientId: identity.properties.clientId
+        AzureWebJobsStorage__clientId: clientId
         AcrEventsStorage__queueServiceUri: storage.properties.primaryEndpoints.queue
         AcrEventsStorage__tableServiceUri: storage.properties.primaryEndpoints.table
         AcrEventsStorage__credential: 'managedidentity'
-        AcrEventsStorage__clientId: identity.properties.clientId
+        AcrEventsStorage__clientId: clientId
         AcrManagement__endpoint: environment().resourceManager
         AcrManagement__credential: 'managedidentity'
-        AcrManagement__clientId: identity.properties.clientId
+        AcrManagement__clientId: clientId
         AcrReconcileSchedule: reconcileSchedule
-        ACR_REGISTRIES: '${loginServer}=${registryId}'
-        ACR_WEBHOOKS: webhookId
-        // Names the component and where it is; to write there takes the identity's role.
+        ACR_REGISTRIES: join(registries, ',')
+        ACR_WEBHOOKS: webhooks
+        // Names the component and its location. To write there takes the role of the identity.
         APPLICATIONINSIGHTS_CONNECTION_STRING: insights.properties.ConnectionString
-        APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'Authorization=AAD;ClientId=${identity.properties.clientId}'
+        APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'Authorization=AAD;ClientId=${clientId}'
       },
       appSettings
     )
   }
 
-  // Nobody signs in with a password to deploy.
+  // Deployments sign in with Microsoft Entra ID, never with a password.
   resource ftp 'basicPublishingCredentialsPolicies' = {
     name: 'ftp'
     properties: {
       allow: false
     }
-    // One after the other, as the platform refuses two changes at a time.
+    // One after the other: the platform refuses two changes of a site at a time.
     dependsOn: [settings]
   }
 
@@ -245,7 +174,5 @@ resource app 'Microsoft.Web/sites@2025-05-01' = {
 }
 
 output name string = app.name
-output principalId string = identity.properties.principalId
-output storageName string = storage.name
 output functionId string = '${app.id}/functions/AcrWebhook'
 output functionUrl string = 'https://${app.properties.defaultHostName}/api/AcrWebhook'

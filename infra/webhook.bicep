@@ -1,18 +1,18 @@
-// The webhook. To be deployed when the code is: before, the function has no keys.
+// A webhook. Deploy it after the code: before, the function has no key.
 param registryName string
+
+@description('The region whose events the webhook sends. It cannot be changed later.')
 param location string
 param name string
 param actions array
 
-@description('What the webhook\'s scope is called here: <repository>:<tag>, * for any tag, empty for all.')
+@description('The scope of the webhook: <repository>:<tag>, * for any tag, empty for everything.')
 param repositories string
 
 @description('The resource id of the function.')
 param functionId string
 param keyName string
-
-@secure()
-param uri string
+param functionUrl string
 
 resource registry 'Microsoft.ContainerRegistry/registries@2025-11-01' existing = {
   name: registryName
@@ -21,16 +21,15 @@ resource registry 'Microsoft.ContainerRegistry/registries@2025-11-01' existing =
 resource webhook 'Microsoft.ContainerRegistry/registries/webhooks@2025-11-01' = {
   parent: registry
   name: name
-  // In a registry with replicas, the home region's; each replica tells of a push on its own.
   location: location
   properties: {
     status: 'enabled'
     actions: actions
     scope: repositories
-    serviceUri: uri
+    serviceUri: '${functionUrl}?registry=${registry.properties.loginServer}&region=${location}'
     customHeaders: {
-      // Not in the URI, which ends up in logs.
-      'x-functions-key': listKeys(functionId, '2025-05-01')[keyName]
+      // In a header, as a URI appears in access logs.
+      'x-functions-key': listKeys(functionId, '2025-03-01')[keyName]
     }
   }
 }

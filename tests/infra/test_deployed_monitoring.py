@@ -3,17 +3,18 @@
 import json
 import re
 
-from tests.support.bicep import deploy
+from tests.support.bicep import Compiler
+from tests.support.deployed import EVERYTHING
 from tools.localhost import processes
 
 ROOT = processes.ROOT
 INFRA = ROOT / "infra"
 
 
-def test_alerts_query_log_and_notify() -> None:
+def test_alerts_query_log_and_notify(bicep: Compiler) -> None:
     """Each alert queries the log with its threshold and notifies the given address."""
     rules = json.loads((INFRA / "alerts.json").read_bytes())
-    made = deploy(alertEmail="ops@contoso.example", alertThresholds={"unread": 60})
+    made = bicep.deploy(**EVERYTHING)
     alerts = made.of("Microsoft.Insights/scheduledQueryRules")
     assert [alert.properties["displayName"] for alert in alerts] == [r["title"] for r in rules]
     for alert, rule in zip(alerts, rules, strict=True):
@@ -24,15 +25,17 @@ def test_alerts_query_log_and_notify() -> None:
             assert re.search(rf"\b{dimension['name']} = tostring", criterion["query"])
         expected = 60 if rule["name"] == "unread" else rule["threshold"]
         assert criterion["threshold"] == expected
-        assert alert.properties["scopes"] == ["«insights.id»"]
-        assert alert.properties["actions"] == {"actionGroups": ["«recipients.id»"]}
+        assert alert.properties["scopes"] == [made.only("Microsoft.Insights/components").id]
+        assert alert.properties["actions"] == {
+            "actionGroups": [made.only("Microsoft.Insights/actionGroups").id]
+        }
     [receiver] = made.only("Microsoft.Insights/actionGroups").properties["emailReceivers"]
     assert receiver["emailAddress"] == "ops@contoso.example"
 
 
-def test_alerts_need_no_address() -> None:
+def test_alerts_need_no_address(bicep: Compiler) -> None:
     """Without an address, the alerts exist and notify nobody."""
-    deployment = deploy()
+    deployment = bicep.deploy()
     assert not deployment.of("Microsoft.Insights/actionGroups")
     for alert in deployment.of("Microsoft.Insights/scheduledQueryRules"):
         assert alert.properties["actions"] == {"actionGroups": []}
@@ -45,10 +48,12 @@ def test_operations_guide_lists_every_alert() -> None:
         assert f"| {rule['title']} |" in guide, rule["title"]
 
 
-def test_workbook_is_deployed_unchanged() -> None:
+def test_workbook_is_deployed_unchanged(bicep: Compiler) -> None:
     """The deployed workbook is infra/workbook.json, on the app's log."""
-    workbook = deploy().only("Microsoft.Insights/workbooks")
+    deployment = bicep.deploy()
+    insights = deployment.only("Microsoft.Insights/components").id
+    workbook = deployment.only("Microsoft.Insights/workbooks")
     document = json.loads(workbook.properties["serializedData"])
-    assert document.pop("fallbackResourceIds") == ["«insights.id»"]
+    assert document.pop("fallbackResourceIds") == [insights]
     assert document == json.loads((INFRA / "workbook.json").read_bytes())
-    assert workbook.properties["sourceId"] == "«insights.id»"
+    assert workbook.properties["sourceId"] == insights
