@@ -31,7 +31,7 @@ class Kind(Enum):
     UNROUTED = ("unrouted", 422, "No route matches the event")
     INVALID_REGISTRY = ("invalid-registry", 422, "The registry parameter is invalid")
     INVALID_LOG_ENTRY = ("invalid-record", 422, "The delivery log's entry holds no delivery")
-    INTERNAL_ERROR = ("fault", 500, "The function failed")
+    INTERNAL_ERROR = ("fault", 500, "The app had an internal error")
     STORAGE_UNAVAILABLE = ("storage-unavailable", 503, "The delivery could not be stored")
 
     def __init__(self, reason: str, status: int, title: str) -> None:

@@ -45,7 +45,8 @@ class Lease:
         """Makes sure that this run holds the lease.
 
         Returns whether this run held the lease since the last call. Then no other run can have
-        worked on the webhook. Raises LeaseHeldError where another run holds it, and LedgerUnavailable.
+        worked on the webhook. Raises LeaseHeldError where another run holds it, and
+        LedgerUnavailable.
         """
         if self._etag and datetime.now(UTC) < self._renew_at:
             return True

@@ -17,7 +17,7 @@ from shared.storage.connections import Principal
 from shared.storage.credentials import TokenUnavailable, credential
 from shared.storage.transport import USER_AGENT, transport
 
-# https://learn.microsoft.com/azure/role-based-access-control/permissions/containers
+# https://learn.microsoft.com/azure/container-registry/container-registry-rbac-custom-roles
 ACTION = "Microsoft.ContainerRegistry/registries/webhooks/listEvents/action"
 
 # For one page of the delivery log.

@@ -10,7 +10,7 @@ NAMES = ("AcrEventsStorage", "AzureWebJobsStorage")
 _MANAGED_IDENTITY = "managedidentity"
 
 # What may follow a name and two underscores. The first two locate the account.
-# https://learn.microsoft.com/azure/azure-functions/functions-reference#configure-an-identity-based-connection
+# https://learn.microsoft.com/azure/azure-functions/functions-reference
 PARTS = ("queueServiceUri", "accountName", "tableServiceUri", "credential", "clientId")
 
 # https://learn.microsoft.com/azure/storage/common/storage-account-overview#storage-account-name

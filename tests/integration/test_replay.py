@@ -126,7 +126,7 @@ async def test_unreadable_dead_letter_stays(storage: StorageAccount) -> None:
     await client.send_message("not even base64!")
     result = _replay(storage.connection)
     assert result.status == 1
-    assert re.search(r"stays: not a record[^│]*│ 2 ", result.output)
+    assert re.search(r"stays: not a dead letter +│ 2 ", result.output)
     assert re.search(r"stays: kept incomplete[^│]*│ 1 ", result.output)
     found = {message.content[:9] for message in await client.peek_messages(max_messages=32)}
     assert found == {"bm90IGEgc", "not even ", b64encode(b'{"reason"').decode()[:9]}

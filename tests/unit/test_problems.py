@@ -17,7 +17,7 @@ def test_reasons_and_statuses_stay() -> None:
         ("unrouted", 422, "No route matches the event"),
         ("invalid-registry", 422, "The registry parameter is invalid"),
         ("invalid-record", 422, "The delivery log's entry holds no delivery"),
-        ("fault", 500, "The function failed"),
+        ("fault", 500, "The app had an internal error"),
         ("storage-unavailable", 503, "The delivery could not be stored"),
     ]
 

@@ -74,7 +74,7 @@ class Load:
     latencies: list[float] = field(default_factory=list)  # seconds, of all laps
 
     def row(self) -> list[str]:
-        """Deliveries per second, and the milliseconds within which 50 % and 99 % are answered."""
+        """Deliveries per second, and the 50th and 99th percentile of milliseconds to a response."""
         percentiles = quantiles(self.latencies, n=100)
         return [
             str(self.concurrent),

@@ -17,7 +17,7 @@ from azure.storage.queue import QueueServiceClient
 from rich.progress import Progress
 
 from tools import examples
-from tools.bench.latency_proxy import slow_line
+from tools.bench.latency_proxy import latency_proxy
 from tools.bench.measurement import Measurement, subject
 from tools.bench.report import Figure, Load, Target
 from tools.bench.subjects import CONCURRENT, SDK_QUEUE, TUTORIAL_QUEUE
@@ -33,7 +33,7 @@ _WARM_UP = 300
 _CPU_TURN, _CPU_TURNS = 100, 12
 
 _FAN_OUTS = 60  # single deliveries of a lap
-_PAUSE = 0.01  # seconds until an answer of storage arrives
+_PAUSE_SECONDS = 0.01  # by which the response of storage is delayed
 
 _EARLY, _LATE = 5_000, 50_000
 _MEMORY_STEP = 500
@@ -98,8 +98,8 @@ class Bench:
         shares = []
         for _ in self._steps("CPU time", _LAPS):
             counts = [_WARM_UP, *[_CPU_TURN] * _CPU_TURNS]
-            with subject(self.connection, "function,send", counts) as answers:
-                taken = list(answers)[2:]
+            with subject(self.connection, "function,send", counts) as measured:
+                taken = list(measured)[2:]
             whole, sends = (sum(turn.cpu_seconds for turn in taken[i::2]) for i in (0, 1))
             shares.append(1 - sends / whole)
             _clear(service)
@@ -134,22 +134,22 @@ class Bench:
         """Latencies of single deliveries, to one queue and to ten in turn.
 
         Azurite serves one request after another: next door, its own time would be measured, ten
-        times over. Behind a line with a pause, it is the pauses that overlap, or do not.
+        times over. Behind the latency proxy, the pauses overlap or do not.
         """
         ratios = []
         for _ in self._steps("Fan-out", _STEADY_LAPS):
-            with slow_line(self.connection, _PAUSE) as connection:
+            with latency_proxy(self.connection, _PAUSE_SECONDS) as connection:
                 bench = replace(self, connection=connection)
                 counts = [_WARM_UP // 10, *[1] * _FAN_OUTS]
-                with subject(bench.connection, "one_queue,ten_queues", counts) as answers:
-                    taken = list(answers)[2:]
+                with subject(bench.connection, "one_queue,ten_queues", counts) as measured:
+                    taken = list(measured)[2:]
             one, ten = (median(turn.seconds for turn in taken[i::2]) for i in (0, 1))
             ratios.append(ten / one)
             _clear(service)
         return Figure(
             "ten queues ÷ one",
-            "latency of a delivery that ten queues take ÷ that one takes, one delivery at a time, "
-            f"storage behind a line with a pause of {_PAUSE * 1000:.0f} ms",
+            "latency of a delivery for ten queues ÷ for one queue, one delivery at a time, "
+            f"each call to storage delayed by {_PAUSE_SECONDS * 1000:.0f} ms",
             Target(2.5, at_least=False),
             ratios,
         )
@@ -161,8 +161,8 @@ class Bench:
         task = self.progress.add_task("Memory: deliveries", total=last)
         with subject(
             self.connection, "function", [_MEMORY_STEP] * (last // _MEMORY_STEP)
-        ) as answers:
-            for number, taken in enumerate(answers, 1):
+        ) as measured:
+            for number, taken in enumerate(measured, 1):
                 held[number * _MEMORY_STEP] = taken.resident_bytes
                 self.progress.advance(task, _MEMORY_STEP)
                 if number % 10 == 0:
@@ -192,8 +192,8 @@ class Bench:
     def _lap(self, name: str, count: int, warm_up: int | None = None) -> Measurement:
         """`count` deliveries in a new process, after `warm_up` that are not measured."""
         counts = [count] if warm_up is None else [min(warm_up, count), count]
-        with subject(self.connection, name, counts) as answers:
-            return list(answers)[-1]
+        with subject(self.connection, name, counts) as measured:
+            return list(measured)[-1]
 
 
 def _clear(service: QueueServiceClient) -> None:
@@ -220,11 +220,11 @@ async def _post(url: str, load: Load, count: int) -> None:
                     await response.read()
                 load.latencies.append(time.perf_counter() - sent)
                 if response.status != 202:
-                    raise ToolError(f"A delivery was answered {response.status}, not 202.")
+                    raise ToolError(f"A delivery got {response.status}, not 202.")
 
         started = time.perf_counter()
         try:
             await asyncio.gather(*(take() for _ in range(load.concurrent)))
         except aiohttp.ClientError as error:
-            raise ToolError(f"The app did not answer: {error}") from None
+            raise ToolError(f"The app did not respond: {error}") from None
         load.rates.append(count / (time.perf_counter() - started))

@@ -42,7 +42,7 @@ class _Formatted(logging.Handler):
 
 @asynccontextmanager
 async def function() -> AsyncIterator[Deliver]:
-    """The app's own `main`, called as the worker does; every delivery must be answered 202."""
+    """The app's own `main`, called as the worker does; every delivery must get 202."""
     # As in the worker each log record is formatted; where it is written to costs nothing here.
     logging.basicConfig(level=logging.INFO, handlers=[_Formatted()])
 
@@ -88,7 +88,7 @@ async def _fan_out(count: int) -> AsyncIterator[Deliver]:
         delivery = Delivery(request.get_body(), None, None, datetime.now(UTC), _INVOCATION)
         response = await pipeline.process(delivery)
         if response.status != 202:
-            raise RuntimeError(f"answered {response.status}: {response.body.decode()}")
+            raise RuntimeError(f"got {response.status}: {response.body.decode()}")
 
     try:
         yield deliver
@@ -184,7 +184,7 @@ def _request() -> func.HttpRequest:
 
 def _require_accepted(response: func.HttpResponse) -> None:
     if response.status_code != 202:
-        raise RuntimeError(f"answered {response.status_code}: {response.get_body().decode()}")
+        raise RuntimeError(f"got {response.status_code}: {response.get_body().decode()}")
 
 
 async def _take(count: int, deliver: Deliver) -> tuple[float, float]:

@@ -25,7 +25,7 @@ from tools.localhost.functions import (
 )
 from tools.localhost.http_trigger import web_app
 
-# What functions have in hand when the host is stopped gets so long to end.
+# Calls that run when the host is stopped get so long to end.
 _GRACE_SECONDS = 10
 
 
@@ -42,7 +42,9 @@ async def _tick(function: TimerFunction, occasion: Datum) -> None:
     await invoke(function, occasion, {})
 
 
-async def _take(function: QueueFunction, message: Datum, metadata: dict[str, Datum]) -> bool:
+async def _handle_message(
+    function: QueueFunction, message: Datum, metadata: dict[str, Datum]
+) -> bool:
     ok, _ = await invoke(function, message, metadata)
     return ok
 
@@ -80,13 +82,15 @@ async def serve(
     triggers: list[asyncio.Task[None]] = []
     for one in functions:
         if isinstance(one, QueueFunction):
-            triggers.append(asyncio.create_task(one.trigger.run(partial(_take, one), stop)))
+            triggers.append(
+                asyncio.create_task(one.trigger.run(partial(_handle_message, one), stop))
+            )
         elif isinstance(one, TimerFunction):
             running = one.trigger.run(partial(_tick, one), stop, at_once=timers_at_once)
             triggers.append(asyncio.create_task(running))
     await stop.wait()
     if triggers:
-        # What is in hand is finished, as far as it can be.
+        # Calls that have begun get some time to end.
         _, pending = await asyncio.wait(triggers, timeout=_GRACE_SECONDS)
         for task in pending:
             task.cancel()
