@@ -1,4 +1,4 @@
-// The app, its identity, its storage with the queues of routes.json, and what it may do there.
+// The app, its identity, its storage with the queues of routes.json, and its roles there.
 param location string
 param tags object
 @minLength(13)
@@ -17,9 +17,9 @@ param appSettings object
 param operatorId string
 
 var packages = 'packages'
-// A change of the file must not change types here.
+// Without any(), the types here would depend on the content of the file.
 var routing = any(loadJsonContent('../routes.json'))
-// As the app reads them: each once, with %NAME% standing for an app setting.
+// As the app reads them: each once, with the app setting NAME in place of %NAME%.
 var queueNames = union(
   map(
     concat(map(routing.routes, route => route.queue), [routing.rejectedQueue]),
@@ -79,15 +79,17 @@ resource storage 'Microsoft.Storage/storageAccounts@2025-08-01' = {
   resource tableService 'tableServices' = {
     name: 'default'
 
-    // What was recovered.
+    // The ledger of recovered deliveries.
     resource recovered 'tables' = {
       name: 'acrrecovered'
     }
   }
 }
 
-// The host keeps in blobs what it runs, its keys, and which instance calls the timers; the app sends
-// events, and sees how many lie there.
+// The host keeps the code, its keys, and the lock of the timers in blobs. The app sends events, and reads
+// the depth of the queues.
+// https://learn.microsoft.com/azure/azure-functions/functions-reference
+// https://learn.microsoft.com/azure/storage/queues/authorize-access-azure-active-directory
 resource appsStorage 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
   for role in [roleIds.blobDataOwner, roleIds.queueDataMessageSender, roleIds.queueDataReader]: {
     name: guid(storage.id, identity.id, role)
@@ -124,7 +126,7 @@ resource appsLog 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
-// For peek, replay and reconcile from a machine elsewhere. Whether it is a user or a group, Azure knows.
+// For peek, replay and reconcile from another machine. Azure finds out whether it is a user or a group.
 resource operators 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
   for role in [roleIds.queueDataContributor, roleIds.tableDataContributor]: if (!empty(operatorId)) {
     name: guid(storage.id, operatorId, role)
@@ -136,6 +138,7 @@ resource operators 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
   }
 ]
 
+// https://learn.microsoft.com/azure/azure-functions/flex-consumption-plan
 resource plan 'Microsoft.Web/serverfarms@2025-05-01' = {
   name: 'plan-${token}'
   location: location
@@ -189,7 +192,7 @@ resource app 'Microsoft.Web/sites@2025-05-01' = {
       }
     }
   }
-  // The host starts with them, and takes some time to ask again.
+  // The host needs them at its start, and tries again only after some time.
   dependsOn: [
     appsStorage
     appsTable
@@ -217,7 +220,7 @@ resource app 'Microsoft.Web/sites@2025-05-01' = {
         AcrReconcileSchedule: reconcileSchedule
         ACR_REGISTRIES: '${loginServer}=${registryId}'
         ACR_WEBHOOKS: webhookId
-        // Names the component and where it is; to write there takes the identity's role.
+        // Names the component and its endpoint. Writing needs the role of the identity.
         APPLICATIONINSIGHTS_CONNECTION_STRING: insights.properties.ConnectionString
         APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'Authorization=AAD;ClientId=${identity.properties.clientId}'
       },
@@ -231,7 +234,7 @@ resource app 'Microsoft.Web/sites@2025-05-01' = {
     properties: {
       allow: false
     }
-    // One after the other, as the platform refuses two changes at a time.
+    // One after the other, because the platform refuses two changes at a time.
     dependsOn: [settings]
   }
 

@@ -1,5 +1,5 @@
-// All of it: the app with what it needs and what watches over it, in a resource group of its own,
-// and the webhook, on a registry that is there already.
+// The app with its storage and monitoring, in a resource group of its own, and the webhook on an
+// existing registry.
 targetScope = 'subscription'
 
 @description('The name of this deployment. The resource group is named after it.')
@@ -7,59 +7,59 @@ targetScope = 'subscription'
 @maxLength(64)
 param environmentName string
 
-@description('Where the app runs. Near the registry it answers soonest.')
+@description('The location of the app. The location of the registry gives the shortest response times.')
 @metadata({ azd: { type: 'location' } })
 param location string
 
 @description('The resource id of the registry: az acr show --name <registry> --query id --output tsv')
 param registryId string
 
-@description('Whether to create the webhook. False until the code is deployed: before, the function has no key that the webhook could send. azd up sees to it.')
+@description('Whether to create the webhook. False until the code is deployed: before, the function has no key that the webhook could send. azd up sets it.')
 param createWebhook bool = false
 
-@description('The webhook\'s name: 5 to 50 letters and digits.')
+@description('The name of the webhook: 5 to 50 letters and digits (https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules#microsoftcontainerregistry).')
 @minLength(5)
 @maxLength(50)
 param webhookName string = 'acrwebhook'
 
-@description('What the webhook tells of.')
+@description('The actions for which the webhook sends deliveries.')
 param webhookActions array = ['push', 'delete', 'quarantine', 'chart_push', 'chart_delete']
 
-@description('Of which repositories and tags: empty for all, <repository>:* or <repository>:<tag> for some.')
+@description('The scope of the webhook: empty for all repositories and tags, <repository>:* or <repository>:<tag> for some.')
 param webhookScope string = ''
 
-@description('Which of the function\'s keys the webhook sends.')
+@description('The name of the function key that the webhook sends.')
 param keyName string = 'default'
 
-@description('Whether what never arrived is recovered from the registry\'s record. Needs a role of its own on the registry, which is created.')
+@description('Whether to recover missed deliveries from the registry\'s delivery log. This creates a role on the registry.')
 param recoverMissed bool = true
 
-@description('When to recover, in the app\'s six-field form; every five minutes. Less often than every ten, the alert "unrecovered" needs a lower threshold.')
+@description('When to recover missed deliveries, as NCRONTAB (https://learn.microsoft.com/azure/azure-functions/functions-bindings-timer#ncrontab-expressions). If less often than every ten minutes, lower the threshold of the alert "unrecovered".')
 param reconcileSchedule string = '0 */5 * * * *'
 
-@description('Instances that are always ready for deliveries. The registry waits five seconds, and a cold start may take longer: 0 saves money and loses deliveries, until they are recovered.')
+@description('Instances that are always ready for deliveries. The registry waits five seconds (reported), and a cold start can take longer: 0 is cheaper, but deliveries are lost until they are recovered.')
 @minValue(0)
 param alwaysReadyInstances int = 1
 
-@description('The most instances there may be at a time.')
+@description('The maximum number of instances (https://learn.microsoft.com/azure/azure-functions/flex-consumption-plan).')
 @minValue(40)
 @maxValue(1000)
 param maximumInstances int = 100
 
-@description('Memory of an instance, in MB.')
+@description('The memory of an instance in MB (https://learn.microsoft.com/azure/azure-functions/flex-consumption-plan).')
 @allowed([512, 2048, 4096])
 param instanceMemoryMB int = 2048
 
-@description('More app settings, by name. They go before those that are set here.')
+@description('More app settings, by name. They replace settings of the same name.')
 param appSettings object = {}
 
-@description('The e-mail address that gets the alerts. Empty: they are in the portal only.')
+@description('The e-mail address that gets the alerts. Empty: the portal alone shows them.')
 param alertEmail string = ''
 
-@description('Other thresholds than those in alerts.json, by the alert\'s name.')
+@description('Thresholds that replace those in alerts.json, by the name of the alert.')
 param alertThresholds object = {}
 
-@description('The object id of a user or group that may look at the queues, take messages, replay and reconcile. Empty: nobody.')
+@description('The object id of a user or group that may read the queues, replay and reconcile. Empty: nobody.')
 param operatorId string = ''
 
 var token = toLower(uniqueString(subscription().id, environmentName, location))
@@ -96,7 +96,7 @@ module app 'app.bicep' = {
     insightsName: monitoring.outputs.insightsName
     registryId: registryId
     loginServer: registry.properties.loginServer
-    // From the start, so that making the webhook changes nothing of the app, which would restart it.
+    // Set from the start, because a later change would restart the app.
     webhookId: recoverMissed ? '${registryId}/webhooks/${webhookName}' : ''
     reconcileSchedule: reconcileSchedule
     alwaysReadyInstances: alwaysReadyInstances
@@ -141,7 +141,7 @@ module webhook 'webhook.bicep' = if (createWebhook) {
   }
 }
 
-@description('Where deliveries go.')
+@description('The URL of the function, without a key.')
 output FUNCTION_URL string = app.outputs.functionUrl
 
 @description('The webhook, once it is created.')

@@ -1,10 +1,11 @@
-// The right to read what became of a registry's deliveries, and nothing else of it.
+// The right to read the delivery logs of a registry, and nothing else.
+// https://learn.microsoft.com/azure/container-registry/container-registry-rbac-custom-roles
 param registryName string
 
-@description('The app.')
+@description('The principal id of the app\'s identity.')
 param principalId string
 
-@description('Who may reconcile by hand; empty for nobody.')
+@description('The object id of a user or group that may reconcile by hand. Empty: nobody.')
 param operatorId string
 
 var where = resourceGroup().id
@@ -13,7 +14,7 @@ resource registry 'Microsoft.ContainerRegistry/registries@2025-11-01' existing =
   name: registryName
 }
 
-// No built-in role has it without the right to change the registry.
+// No built-in role has this right without the right to change the registry.
 resource role 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
   name: guid(registry.id, 'listEvents')
   properties: {
@@ -39,7 +40,7 @@ resource assignment 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
-// Whether it is a user or a group, Azure knows.
+// Azure finds out whether it is a user or a group.
 resource operator 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empty(operatorId)) {
   name: guid(registry.id, operatorId, role.id)
   scope: registry

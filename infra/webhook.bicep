@@ -1,10 +1,10 @@
-// The webhook. To be deployed when the code is: before, the function has no keys.
+// The webhook. Deploy it after the code: before, the function has no keys.
 param registryName string
 param location string
 param name string
 param actions array
 
-@description('What the webhook\'s scope is called here: <repository>:<tag>, * for any tag, empty for all.')
+@description('The scope of the webhook: <repository>:<tag>, * for any tag, empty for all.')
 param repositories string
 
 @description('The resource id of the function.')
@@ -21,7 +21,8 @@ resource registry 'Microsoft.ContainerRegistry/registries@2025-11-01' existing =
 resource webhook 'Microsoft.ContainerRegistry/registries/webhooks@2025-11-01' = {
   parent: registry
   name: name
-  // In a registry with replicas, the home region's; each replica tells of a push on its own.
+  // The home region of the registry. With geo-replication, a webhook fires for the replica in its region.
+  // https://learn.microsoft.com/azure/container-registry/container-registry-geo-replication
   location: location
   properties: {
     status: 'enabled'
@@ -29,7 +30,8 @@ resource webhook 'Microsoft.ContainerRegistry/registries/webhooks@2025-11-01' = 
     scope: repositories
     serviceUri: uri
     customHeaders: {
-      // Not in the URI, which ends up in logs.
+      // Not in the URI, which appears in logs.
+      // https://learn.microsoft.com/azure/azure-functions/function-keys-how-to
       'x-functions-key': listKeys(functionId, '2025-05-01')[keyName]
     }
   }
