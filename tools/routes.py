@@ -1,4 +1,4 @@
-"""`routes check` and `routes explain`: what routes.json says, and where an event goes."""
+"""`routes check` and `routes explain`: the routes in routes.json, and where an event goes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

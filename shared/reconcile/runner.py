@@ -29,7 +29,8 @@ LEASE_DURATION = timedelta(seconds=60)
 
 _WEBHOOKS_AT_A_TIME = 4
 
-# The management API's endpoint of each cloud, and the suffix of its login servers.
+# The endpoint of the management API in each cloud, and the suffix of the login servers there.
+# https://github.com/Azure/azure-cli/blob/dev/src/azure-cli-core/azure/cli/core/cloud.py
 _CLOUDS = json.loads((Path(__file__).parent / "clouds.json").read_bytes())
 
 

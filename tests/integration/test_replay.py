@@ -156,7 +156,7 @@ async def test_missing_queue_replays_nothing(storage: StorageAccount) -> None:
     assert _replay(storage.connection).status == 0
 
 
-async def test_invalid_setting_is_named(storage: StorageAccount) -> None:
+async def test_replay_names_invalid_setting(storage: StorageAccount) -> None:
     """Replay fails with an error that names an invalid setting."""
     result = _replay(storage.connection, ACR_REGISTRIES="a b")
     assert result.status == 1

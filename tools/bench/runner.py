@@ -23,7 +23,7 @@ from tools.bench.report import Figure, Load, Target
 from tools.bench.subjects import CONCURRENT, SDK_QUEUE, TUTORIAL_QUEUE
 from tools.localhost.function_app import ToolError
 
-# What shares a processor with Azurite varies most from lap to lap.
+# Processes that share a processor with Azurite vary most from lap to lap.
 _LAPS = 21
 _STEADY_LAPS = 9
 # Deliveries of a lap, and of its unmeasured beginning: connections are opened, caches filled.
@@ -68,8 +68,8 @@ class Bench:
         laps: dict[str, list[Measurement]] = {"function": [], "sdk": [], "tutorial": []}
         for _ in self._steps("Warm: deliveries/s", _LAPS):
             for name, taken in laps.items():
-                # A process of its own for each: a connection that idles through the others' turns
-                # is closed by the server, and the SDK by itself waits 15 s until it tries again.
+                # Each has its own process: the server closes a connection that is idle in the turns
+                # of others, and the SDK waits 15 s by default until it tries again (measured).
                 taken.append(self._lap(name, _SLOW_LAP if name == "tutorial" else _LAP, _WARM_UP))
                 _clear(service)
         rates = {name: [taken.rate for taken in lap] for name, lap in laps.items()}
@@ -89,7 +89,7 @@ class Bench:
         )
 
     def _cpu(self, service: QueueServiceClient) -> Figure:
-        """What a delivery needs beyond `send`, the pipeline's last step alone.
+        """The CPU time of a delivery beyond `send`, the last step of the pipeline.
 
         That is the same SDK call of a client made the same way, with the same message and as many
         at a time; sends are real in both. They take turns in one process, a fraction of a second
@@ -155,7 +155,7 @@ class Bench:
         )
 
     def _memory(self, service: QueueServiceClient) -> Figure:
-        """One process, some readings at either end: each pair lies the same distance apart."""
+        """One process, with readings at its start and end: all pairs have the same distance."""
         last = _LATE + (_MEMORY_PAIRS - 1) * _MEMORY_STEP
         held: dict[int, int] = {}
         task = self.progress.add_task("Memory: deliveries", total=last)

@@ -1,4 +1,4 @@
-"""What `make bench` compares: `python -m tools.bench.subjects NAME[,NAME] COUNT...`.
+"""The subjects of `make bench`: `python -m tools.bench.subjects NAME[,NAME] COUNT...`.
 
 For each COUNT each subject in turn takes as many deliveries, CONCURRENT at a time, and prints a
 line: the seconds that took, the CPU seconds, and the bytes of memory that the process then holds.
@@ -43,7 +43,7 @@ class _Formatted(logging.Handler):
 @asynccontextmanager
 async def function() -> AsyncIterator[Deliver]:
     """The app's own `main`, called as the worker does; every delivery must get 202."""
-    # As in the worker each log record is formatted; where it is written to costs nothing here.
+    # As in the worker, each log record is formatted. Writing it costs nothing here.
     logging.basicConfig(level=logging.INFO, handlers=[_Formatted()])
 
     from AcrWebhook import main
@@ -123,7 +123,7 @@ async def send() -> AsyncIterator[Deliver]:
 
 @asynccontextmanager
 async def sdk() -> AsyncIterator[Deliver]:
-    """One shared asynchronous client with every option at its default; the body as it came.
+    """One shared asynchronous client with every option at its default. It sends the body unchanged.
 
     It has less to do than the app: nothing is checked, and the message is the shorter one. Its
     logger is silent, as it is in the app.
@@ -202,7 +202,7 @@ async def _take(count: int, deliver: Deliver) -> tuple[float, float]:
 
 
 def _resident_bytes() -> int:
-    """The memory that this process holds; where the system does not tell, the most it ever held."""
+    """The memory of this process in bytes. Where that is not known, its highest value so far."""
     try:
         pages = int(_STATM.read_text().split()[1])
     except OSError:

@@ -32,7 +32,7 @@ _GRACE_SECONDS = 10
 def configure_logging() -> None:
     """The app's own log on standard error, a line each."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    # The runtime's own log: what fails there is reported here.
+    # Errors in the runtime's own log are reported here too.
     logging.getLogger("azure.functions").setLevel(logging.CRITICAL)
     # The SDK, which this host uses too, logs every request.
     logging.getLogger("azure.core.pipeline.policies").setLevel(logging.WARNING)
@@ -64,7 +64,7 @@ async def serve(
     if local_settings:
         fill_environment(root)
     functions = await load(root)
-    # A body is handed on as it came: the platform does not decompress either.
+    # The function gets the body unchanged: the platform does not decompress either (seen).
     over_http = web_app(one for one in functions if isinstance(one, HttpFunction))
     runner = web.AppRunner(over_http, access_log=None, auto_decompress=False)
     await runner.setup()
@@ -96,5 +96,5 @@ async def serve(
             task.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
     await runner.cleanup()
-    # The app's connections die with the process, as they do in Azure; asyncio need not warn.
+    # As in Azure, connections end with the process. asyncio must not warn about that.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)

@@ -84,7 +84,7 @@ def azurite(port: int, data: Path, options: Sequence[str] = ()) -> Iterator[Chil
     data.mkdir(parents=True, exist_ok=True)
     command = [node, str(_AZURITE), "--location", str(data), "--queuePort", str(port)]
     command += ["--blobPort", str(port - 1), "--tablePort", str(port + 1), *options]
-    # The SDK speaks a newer version of the protocol than Azurite knows by name.
+    # The SDK uses a newer version of the API than Azurite knows (seen).
     command += ["--skipApiVersionCheck", "--silent", "--disableTelemetry"]
     address = connection_string(port)
 

@@ -91,7 +91,7 @@ def queue_trigger(root: Path, folder: Path, binding: Mapping[str, Any]) -> "Queu
 
 
 class QueueTrigger:
-    """Feeds the messages of one queue to a function."""
+    """Calls a function with the messages of one queue."""
 
     def __init__(self, binding: Mapping[str, Any], options: Options) -> None:
         """Raises ToolError where the binding names an app setting that is not set."""
@@ -102,7 +102,7 @@ class QueueTrigger:
         self._client(self.queue)  # raises ValueError where it is no connection string
 
     async def run(self, invoke: Invoke, stop: asyncio.Event) -> None:
-        """Hands out messages until `stop` is set; `invoke` runs to its end."""
+        """Calls `invoke` with messages until `stop` is set. A running call is not cut off."""
         pause = _FIRST_PAUSE_SECONDS
         async with self._client(self.queue) as client:
             while not stop.is_set():
@@ -117,7 +117,7 @@ class QueueTrigger:
         return QueueClient.from_connection_string(self._connection, queue, retry_total=0)
 
     async def _batch(self, client: QueueClient, invoke: Invoke) -> bool:
-        """Handles one batch; whether there was one."""
+        """Handles one batch. Returns whether there was one."""
         size = self._options.batch_size
         try:
             messages = [

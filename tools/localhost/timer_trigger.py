@@ -46,7 +46,7 @@ class TimerTrigger:
         return due
 
     async def run(self, invoke: Invoke, stop: asyncio.Event, *, at_once: bool) -> None:
-        """Calls it until `stop` is set, `at_once` for the first time; never twice at a time."""
+        """Calls `invoke` on schedule until `stop` is set; if `at_once`, now too. None overlap."""
         if at_once:
             await invoke(_occasion())
         due = datetime.now(UTC)
