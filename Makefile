@@ -10,7 +10,7 @@ QUEUE_PORT ?= 10001
 # Most tests wait for something, so that two cores serve more than two workers.
 WORKERS ?= 4
 PYTEST := .venv/bin/python -m pytest -q
-# Who asks for these alone needs no Node.js.
+# These targets need no Node.js.
 WITHOUT_NODE := test-unit test-older lock .venv/installed
 REQUIRED = tools/prerequisites.sh $(PYTHON) $(DECLARED) $(if $(filter-out $(WITHOUT_NODE),$(MAKECMDGOALS)),node)
 PIP := -u -m pip install --disable-pip-version-check

@@ -1,4 +1,4 @@
-"""The timer trigger: one run over the registry's delivery log."""
+"""The timer trigger: one run over the delivery logs of all webhooks."""
 
 import asyncio
 import logging

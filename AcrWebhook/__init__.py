@@ -7,7 +7,7 @@ import azure.functions as func
 from shared.app import app
 from shared.core.delivery import Delivery
 
-# Made when the function is loaded: a setting or a route that cannot be used stops the app then.
+# Made when the function is loaded, so that an invalid setting or route stops the app at once.
 PIPELINE = app().pipeline
 
 

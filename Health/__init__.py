@@ -9,7 +9,7 @@ HEALTH = Health(lambda: (app().routes.queues, app().queues))
 
 
 async def main(req: func.HttpRequest) -> func.HttpResponse:
-    """Responds with 200 or 503, and with each check by name."""
+    """Responds with 200 or 503, and the result of each check by name."""
     response = await HEALTH.respond()
     return func.HttpResponse(
         response.body, status_code=response.status, mimetype=response.content_type

@@ -1,4 +1,4 @@
-"""The timer trigger: logs how much lies on each queue and for how long."""
+"""The timer trigger: logs the depth of each queue."""
 
 import azure.functions as func
 
@@ -7,5 +7,8 @@ from shared.monitoring import queue_depth
 
 
 async def main(timer: func.TimerRequest) -> None:
-    """Logs a line for each queue. Storage's own metrics know only the account as a whole."""
+    """Logs a line for each queue, as Storage's own metrics cover only the account as a whole.
+
+    https://learn.microsoft.com/azure/storage/queues/monitor-queue-storage-reference
+    """
     await queue_depth.report(app().routes, app().queues)

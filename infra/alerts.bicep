@@ -2,16 +2,16 @@
 param location string = resourceGroup().location
 param tags object = {}
 
-@description('The component of Application Insights that the app logs to.')
+@description('The Application Insights component with the log of the app.')
 param insightsName string
 
 @description('The e-mail address that gets the alerts. Empty: nobody.')
 param email string = ''
 
-@description('Other thresholds than those in alerts.json, by the alert\'s name.')
+@description('Thresholds that replace those in alerts.json, by the name of the alert.')
 param thresholds object = {}
 
-// A change of the file must not change types here.
+// Without any(), the types here would depend on the content of the file.
 var rules = any(loadJsonContent('alerts.json'))
 
 resource insights 'Microsoft.Insights/components@2020-02-02' existing = {
@@ -35,6 +35,7 @@ resource recipients 'Microsoft.Insights/actionGroups@2023-01-01' = if (!empty(em
   }
 }
 
+// Limits of these rules: https://learn.microsoft.com/azure/azure-monitor/service-limits
 resource alerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
   for rule in rules: {
     name: 'acr-webhook-${rule.name}-${insightsName}'
@@ -50,7 +51,7 @@ resource alerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
       evaluationFrequency: 'PT5M'
       windowSize: 'PT${rule.minutes}M'
       autoMitigate: true
-      // The component has no data yet when this is deployed for the first time.
+      // The component has no data at the first deployment.
       skipQueryValidation: true
       criteria: {
         allOf: [

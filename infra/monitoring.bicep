@@ -1,9 +1,9 @@
-// Where the app logs to.
+// The log of the app.
 param location string
 param tags object
 param token string
 
-@description('For so many days at least the log is kept.')
+@description('The days for which the log is kept.')
 param retentionInDays int = 30
 
 resource workspace 'Microsoft.OperationalInsights/workspaces@2025-07-01' = {
@@ -24,7 +24,7 @@ resource insights 'Microsoft.Insights/components@2020-02-02' = {
   properties: {
     Application_Type: 'web'
     WorkspaceResourceId: workspace.id
-    // Only identities with a role may write, and the connection string is no secret.
+    // Only identities with a role can write, so the connection string is no secret.
     DisableLocalAuth: true
   }
 }

@@ -1,4 +1,4 @@
-"""The composition root: the environment's settings make the app, once for each process."""
+"""The composition root: makes the app from the environment, once for each process."""
 
 import os
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from shared.storage.queues import StorageQueues
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """What the functions share: one set of clients for each process."""
+    """The objects that the functions share: one set for each process."""
 
     settings: Settings
     routes: Routes

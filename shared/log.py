@@ -1,8 +1,8 @@
 """Log lines, one for each delivery among them, and the fallback log.
 
-A line is a fixed marker followed by a JSON object, so that a query can find and parse it. Text from
-outside stands in that object only, in JSON strings that are escaped to ASCII and short, except for
-a lost body: no delivery can forge a line or a field.
+A line is a fixed marker and a JSON object, so that a query can find and parse the line. Text from
+outside appears in that object only, in JSON strings that are escaped to ASCII. All but a lost body
+are clipped. No delivery can forge a line or a field.
 """
 
 import json
@@ -30,13 +30,13 @@ _LOG = logging.getLogger("acr_webhook")
 _MAX_TEXT_CHARS = 256
 
 # Application Insights keeps 32,768 characters of a line.
-# https://learn.microsoft.com/azure/azure-monitor/app/data-model-complete#trace
+# https://learn.microsoft.com/azure/azure-monitor/app/data-model-trace-telemetry
 _MAX_LINE_CHARS = 32_000
 
-# Of a body in the fallback log. Every body that could be accepted fits, in base64 too.
+# Of a body in the fallback log. Every body that the app accepts fits, in base64 too.
 _MAX_BODY_BYTES = 2 * MAX_MESSAGE_BYTES
 
-# Of queues in a line. The rest of a line leaves room for so many, however it is escaped.
+# Of queues in a line. So many fit beside the other fields, even if every character is escaped.
 _MAX_NAMES = 100
 
 
@@ -60,20 +60,20 @@ def delivery(level: int, fields: Mapping[str, Any]) -> None:
 
 
 def reconciled(level: int, fields: Mapping[str, Any]) -> None:
-    """Logs what the record of one webhook said, and what was done."""
+    """Logs what a run found in the delivery log of one webhook, and what it did."""
     _write(level, RECONCILED, fields)
 
 
 def queue(level: int, fields: Mapping[str, Any]) -> None:
-    """Logs how much lies on one queue."""
+    """Logs the depth of one queue."""
     _write(level, QUEUE, fields)
 
 
 def lost(delivery: Delivery, loss: Loss) -> None:
     """Writes `delivery`, which could not be stored, to the fallback log: error level, whole.
 
-    One whose line would be too long comes in numbered parts: each is a line with a piece of the
-    body in base64.
+    A line that would be too long is written in numbered parts: lines with a piece of the body in
+    base64 each.
     """
     body = encode_body(delivery.body, _MAX_BODY_BYTES)
     fields = _clipped(
@@ -108,9 +108,9 @@ def lost(delivery: Delivery, loss: Loss) -> None:
 
 
 def internal_error(error: BaseException) -> None:
-    """Logs an error of this program: its class and where it arose.
+    """Logs an internal error: the class of the exception and where it was raised.
 
-    Its message is left out, as it may quote what came from outside.
+    The message is left out, because it may quote text from outside.
     """
     places = extract_tb(error.__traceback__)
     where = " < ".join(f"{Path(p.filename).name}:{p.lineno} {p.name}" for p in reversed(places))

@@ -29,7 +29,7 @@ from shared.storage.errors import StorageUnavailable
 
 
 class MessageSender(Protocol):
-    """Where messages go."""
+    """A store that takes a message for a queue."""
 
     async def send(
         self, queue: str, message: bytes, deadline: float, request_id: str | None = None
@@ -57,9 +57,9 @@ class Outcome:
     Args:
         name: The value of `outcome` in its log line.
         level: The level of its log line.
-        response: What is answered.
+        response: What the sender gets.
         fields: Further fields of its log line.
-        loss: Set where it could not be stored.
+        loss: Set where the delivery could not be stored.
 
     """
 
@@ -71,7 +71,7 @@ class Outcome:
 
 
 class Pipeline:
-    """Runs deliveries through the stages. Schemas are compiled once, when it is made."""
+    """Runs deliveries through the stages. The constructor compiles the schemas, once."""
 
     def __init__(self, settings: Settings, routes: Routes, sender: MessageSender) -> None:
         self._settings = settings
@@ -90,13 +90,13 @@ class Pipeline:
         try:
             outcome = await self._run(delivery, started + self._settings.budget_seconds)
         except asyncio.CancelledError:
-            # The process is being stopped: nobody receives a response any more.
+            # The process is being stopped: no response can be sent.
             log.lost(delivery, log.Loss("cancelled", "The function was stopped."))
             log.delivery(logging.ERROR, {"outcome": "lost", "invocation": delivery.invocation_id})
             raise
         except Exception as error:  # noqa: BLE001 (an internal error must not lose the delivery)
             log.internal_error(error)
-            problem = Problem(Kind.FAULT, "The delivery is in the function's log.")
+            problem = Problem(Kind.INTERNAL_ERROR, "The delivery is in the function's log.")
             outcome = _lost(problem, None, {})
         if outcome.loss:
             log.lost(delivery, outcome.loss)
@@ -113,8 +113,8 @@ class Pipeline:
     async def recover(self, delivery: Delivery, problem: Problem | None = None) -> Outcome:
         """As `process`, for a delivery from the registry's delivery log.
 
-        Where it cannot be stored nothing is lost: the delivery log still has it, so the fallback
-        log does not get it. With a `problem` it goes to the dead-letter queue for that reason.
+        A delivery that cannot be stored is not written to the fallback log, as the delivery log has
+        it. With a `problem`, it goes to the dead-letter queue for that reason.
         """
         deadline = asyncio.get_running_loop().time() + self._settings.budget_seconds
         if problem:
@@ -151,13 +151,13 @@ class Pipeline:
         queues = self._routes.queues_for(event)
         if not queues and self._settings.keep_unrouted:
             about = f"{action.name} of {quoted(event['subject'])}"
-            raise Problem(Kind.UNROUTED, f"No route in routes.json takes this {about}.")
+            raise Problem(Kind.UNROUTED, f"No route in routes.json matches this {about}.")
         return Routed(payload, event, _encode(event), queues)
 
     async def enqueue(
         self, routed: Routed, request_id: str | None = None, deadline: float | None = None
     ) -> list[StorageUnavailable]:
-        """Sends the message to all its queues at once. The failures of those that did not take it.
+        """Sends the message to all its queues at once. Returns the failures.
 
         `deadline` is a time of the running loop's clock; without it, the budget decides.
         """
@@ -197,7 +197,7 @@ class Pipeline:
         self, queues: Sequence[str], message: bytes, deadline: float, request_id: str | None
     ) -> list[StorageUnavailable]:
         sends = [self._try_to_send(queue, message, deadline, request_id) for queue in queues]
-        # A single one needs no task of its own; most events have one queue.
+        # Most events have one queue, and a single send needs no task of its own.
         failures = [await sends[0]] if len(sends) == 1 else await asyncio.gather(*sends)
         return [failure for failure in failures if failure]
 
@@ -212,7 +212,7 @@ class Pipeline:
 
 
 def _log_fields(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The log fields that a delivery, valid or not, has in itself."""
+    """The log fields that come from `document`, a delivery that may be invalid."""
     target, request = (
         part if isinstance(part := document.get(name), dict) else {}
         for name in ("target", "request")

@@ -17,26 +17,27 @@ _SCHEMA = validator("rejected.v1.json")
 
 @dataclass(frozen=True)
 class KeptDelivery:
-    """A rejected delivery, and the dead letter that keeps it."""
+    """A refused delivery, and its dead letter as JSON."""
 
-    record: dict[str, Any]
+    document: dict[str, Any]
     delivery: Delivery
 
     def rejected_again(self, problem: Problem) -> dict[str, Any]:
-        """The record with today's reasons; the body is left as it is."""
-        return self.record | dead_letter.reasons(problem)
+        """The dead letter with today's reasons. The body stays as it is."""
+        return self.document | dead_letter.reasons(problem)
 
 
 def read(content: str) -> KeptDelivery | None:
-    """The record in a message as it lies on the queue; None where it is none."""
+    """The dead letter in the `content` of a message. None where it is something else."""
     try:
-        record = json.loads(b64decode(content, validate=True))
-        if violations(_SCHEMA, record):
+        document = json.loads(b64decode(content, validate=True))
+        if violations(_SCHEMA, document):
             return None
-        body = dead_letter.decode_body(record["body"])
-        received_at = datetime.fromisoformat(record["receivedAt"])
+        body = dead_letter.decode_body(document["body"])
+        received_at = datetime.fromisoformat(document["receivedAt"])
     except (ValueError, RecursionError):
         return None
     return KeptDelivery(
-        record, Delivery(body, record.get("registry"), record.get("traceparent"), received_at)
+        document,
+        Delivery(body, document.get("registry"), document.get("traceparent"), received_at),
     )

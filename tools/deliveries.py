@@ -10,15 +10,17 @@ import aiohttp
 
 from tools.localhost.function_app import ToolError
 
-_SECONDS = 5  # as long as the registry waits
+# As long as the registry waits.
+# Reported, not documented: https://github.com/MicrosoftDocs/azure-docs/issues/54638
+_RESPONSE_SECONDS = 5
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a delivery was answered; `answer` is the parsed body, or its text."""
+    """The status and the response to a delivery: the parsed body, or its text."""
 
     status: int
-    answer: Any
+    response: Any
 
 
 async def post(
@@ -29,16 +31,17 @@ async def post(
     key: str | None = None,
     concurrency: int = 16,
 ) -> AsyncIterator[Outcome]:
-    """Posts each of `bodies` to `url`; yields the answers as they come.
+    """Posts each of `bodies` to `url`; yields the responses as they come.
 
     Raises ToolError where there is none within five seconds.
     """
     headers = {"Content-Type": "application/json; charset=utf-8"}
     if key:
+        # https://learn.microsoft.com/azure/azure-functions/function-keys-how-to
         headers["x-functions-key"] = key
     parameters = {"registry": registry} if registry else None
     gate = asyncio.Semaphore(concurrency)
-    timeout = aiohttp.ClientTimeout(total=_SECONDS)
+    timeout = aiohttp.ClientTimeout(total=_RESPONSE_SECONDS)
     async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
 
         async def one(body: bytes) -> Outcome:
@@ -50,9 +53,9 @@ async def post(
             for finished in asyncio.as_completed(tasks):
                 yield await finished
         except TimeoutError:
-            raise ToolError(f"{url} did not answer within {_SECONDS} s.") from None
+            raise ToolError(f"{url} did not respond within {_RESPONSE_SECONDS} s.") from None
         except (aiohttp.ClientError, ValueError) as error:
-            # A ValueError: of a host or a header that cannot be one.
+            # A ValueError comes from an invalid host or header.
             raise ToolError(f"{url} cannot be reached: {error}") from None
         finally:
             for task in tasks:

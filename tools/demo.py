@@ -1,4 +1,4 @@
-"""`make demo`: every kind of delivery, sent to the real app, and where it ended."""
+"""`make demo`: sends every kind of delivery to the real app, and shows the results."""
 
 import json
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ REGISTRY = "myregistry.azurecr.io"
 
 @dataclass(frozen=True)
 class Step:
-    """A delivery and what must become of it: the status, and the queues it lies on."""
+    """A delivery and its expected result: the status, and the queues with its message."""
 
     name: str
     body: dict[str, Any]
@@ -51,20 +51,20 @@ def _good(routes: Routes, delivery: Payload) -> Step:
 
 
 async def run(url: str, connection: str, app_settings: Mapping[str, str], console: Console) -> None:
-    """Sends every step to `url` and shows what lies on the queues of `connection`.
+    """Sends every step to `url` and shows the messages on the queues of `connection`.
 
-    Raises ToolError where anything differs from what it must be.
+    Raises ToolError where a result is not as expected.
     """
     sent = Table(title="Deliveries", title_justify="left")
-    for heading in ("delivery", "answer", "says"):
+    for heading in ("delivery", "status", "response"):
         sent.add_column(heading, overflow="fold")
-    faults = []
+    errors = []
     planned = steps(app_settings)
     for step in planned:
         async for outcome in post(url, [json.dumps(step.body).encode()], registry=REGISTRY):
-            sent.add_row(step.name, str(outcome.status), escape(_summary(outcome.answer)))
+            sent.add_row(step.name, str(outcome.status), escape(_summary(outcome.response)))
             if outcome.status != step.status:
-                faults.append(f"{step.name}: answered {outcome.status}, not {step.status}")
+                errors.append(f"{step.name}: got {outcome.status}, not {step.status}")
     console.print(sent)
 
     account = ConnectionString("AcrEventsStorage", connection)
@@ -73,7 +73,7 @@ async def run(url: str, connection: str, app_settings: Mapping[str, str], consol
     for queue in found.values():
         queue_table.add(grid, queue)
     console.print(grid)
-    faults += [
+    errors += [
         f"{step.name}: is not on {queue}"
         for step in planned
         for queue in step.queues
@@ -81,12 +81,12 @@ async def run(url: str, connection: str, app_settings: Mapping[str, str], consol
     ]
     stored = sum(len(queue.messages) for queue in found.values())
     if stored != (wanted := sum(len(step.queues) for step in planned)):
-        faults.append(f"{stored} messages are on the queues, not {wanted}")
-    if faults:
-        raise ToolError("The demo went wrong.\n" + "\n".join(faults))
+        errors.append(f"{stored} messages are on the queues, not {wanted}")
+    if errors:
+        raise ToolError("The demo failed.\n" + "\n".join(errors))
     console.print(
-        f"[green]✓[/] {len(planned)} deliveries, each where it belongs: {wanted} on a "
-        "queue, the ping answered."
+        f"[green]✓[/] {len(planned)} deliveries, each as expected: {wanted} on a queue, "
+        "and the ping got 200."
     )
 
 
@@ -95,17 +95,17 @@ def _messages(found: dict[str, queue_table.Queue], name: str) -> list[Any]:
 
 
 def _event_id(message: dict[str, Any]) -> str:
-    """The id of the delivery in `message`, an event or the record of a rejected delivery."""
+    """The id of the delivery in `message`, an event or a dead letter."""
     delivery = json.loads(message["body"]["content"]) if "body" in message else message
     return str(delivery["id"])
 
 
-def _summary(answer: Any) -> str:
-    match answer:
+def _summary(response: Any) -> str:
+    match response:
         case {"queues": queues, "subject": subject}:
             return f"{subject} → {', '.join(queues)}"
         case {"errors": errors, "title": title}:
             return "\n".join([title, *(f"{e['pointer']} {e['detail']}" for e in errors)])
         case {"detail": detail}:
             return str(detail)
-    return str(answer)
+    return str(response)

@@ -10,7 +10,7 @@ _COLUMNS = 80
 # Width by height of a character: that of most monospaced fonts.
 _ASPECT_RATIO = 0.602
 
-# rich's own format names a web font on another host. This one takes what is on the machine.
+# rich's own format loads a font from another host. This one uses the fonts of the machine.
 # The members in braces are those that `Console.export_svg` fills in.
 _FORMAT = """\
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" \

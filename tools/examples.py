@@ -18,7 +18,7 @@ def actions() -> list[str]:
 
 
 def documented(action: str, registry: str | None = None) -> dict[str, Any]:
-    """The documented example of `action`; where it names its registry, that is `registry`."""
+    """The documented example of `action`. A given `registry` replaces the one that it names."""
     example: dict[str, Any] = json.loads((EXAMPLES / action / "documented.json").read_bytes())
     if registry and "request" in example:
         example["request"]["host"] = registry

@@ -11,9 +11,9 @@ RELEASED = ROOT / "tests" / "released"
 
 
 def frozen(document: Any, folder: Path) -> Any:
-    """`document` with every reference to a file of `folder` replaced by what is there.
+    """`document` with every reference to a file of `folder` replaced by the document there.
 
-    What stands beside a reference, its own description for one, goes before what it refers to.
+    A member beside a reference, such as a description, replaces that member of the document.
     """
     if isinstance(document, list):
         return [frozen(each, folder) for each in document]

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs pip or npm and says in short what it does: on a terminal in one line, else now and then one.
+# Runs pip or npm and shows short progress: in one line on a terminal, else one line now and then.
 # Errors are shown at once; the exit status is that of the command.
 set -o pipefail
 [ -t 1 ] && terminal=yes || terminal=
@@ -9,11 +9,11 @@ show() {
 }
 
 run() {
-	# npm says on standard error what it fetches.
+	# npm writes to standard error what it fetches.
 	if [ "$1" = npm ]; then "$@" 2>&1; else "$@"; fi
 }
 
-# Whatever takes its time without a word.
+# While a step prints nothing.
 while sleep 10 >/dev/null 2>&1; do show "$SECONDS seconds"; done &
 trap 'kill $! 2>/dev/null; [ "$terminal" ] && printf "\r\033[K"' EXIT
 

@@ -1,4 +1,4 @@
-"""What lies on the queues, as tables."""
+"""The messages on the queues, as tables."""
 
 from base64 import b64decode
 from collections.abc import AsyncIterator
@@ -16,12 +16,14 @@ from shared.storage.connections import Connection
 from shared.storage.errors import is_missing, reason
 from tools.localhost.function_app import ToolError
 
-MOST_MESSAGES = 32  # as many as Storage shows at once
+# The most that one peek returns.
+# https://learn.microsoft.com/rest/api/storageservices/peek-messages
+MOST_MESSAGES = 32
 
 
 @dataclass(frozen=True)
 class Queue:
-    """A queue as it was seen: its first messages, parsed where they are JSON."""
+    """A queue: its length, and its first messages, parsed where they are JSON."""
 
     name: str
     length: int
@@ -31,7 +33,7 @@ class Queue:
 async def peek(connection: Connection, name: str | None = None) -> AsyncIterator[Queue]:
     """The queue `name`, or every queue of the account, without taking a message.
 
-    Raises ToolError where Storage does not answer.
+    Raises ToolError where Storage does not respond.
     """
     async with connect(connection) as service:
         try:
@@ -46,14 +48,14 @@ async def peek(connection: Connection, name: str | None = None) -> AsyncIterator
                         raise
                     if name:
                         raise ToolError(f"There is no queue {name}.") from None
-                    continue  # it went away in between
+                    continue  # it was deleted in between
                 yield Queue(each, count or 0, [_parsed(message.content) for message in messages])
         except AzureError as error:
             raise ToolError(f"The queues cannot be read: {reason(error)}.") from None
 
 
 def _parsed(content: str) -> Any:
-    """A message as it was enqueued; as text where it is no JSON, as it lies there if not base64."""
+    """The JSON value in a message. Text where it is no JSON; `content` where it is no base64."""
     try:
         content_bytes = b64decode(content, validate=True)
     except ValueError:
@@ -102,5 +104,5 @@ def _violation(error: Any) -> str:
 
 
 def _printable(text: str) -> str:
-    """`text` without what a terminal might obey, and without rich's markup."""
+    """`text` without control characters for a terminal, and without rich's markup."""
     return escape("".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text))

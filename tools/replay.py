@@ -1,4 +1,4 @@
-"""Replay: rejected deliveries through the pipeline again, with today's schemas and routes."""
+"""Replay: sends dead letters through the pipeline again, with today's schemas and routes."""
 
 import asyncio
 import json
@@ -21,34 +21,37 @@ from shared.storage.errors import is_missing, reason
 from tools import dead_letters
 from tools.localhost.function_app import ToolError
 
-# A delivery in hand is hidden from others for so long. If replay is killed, they see it again then.
+# A delivery in hand is hidden from other readers for so long, even if replay is killed.
+# https://learn.microsoft.com/rest/api/storageservices/get-messages
 VISIBILITY_TIMEOUT_SECONDS = 300
 
 # For one message, or one page of them.
 _CALL_SECONDS = 15
 
-_PAGE = 32  # as many as Storage hands out at once
+# The most that Storage returns at once.
+# https://learn.microsoft.com/rest/api/storageservices/get-messages
+_PAGE_MESSAGES = 32
 
 _T = TypeVar("_T")
 
-NOT_A_RECORD = "not a record of a rejected delivery"
+NOT_A_DEAD_LETTER = "not a dead letter"
 TRUNCATED = "kept incomplete: it was too large for a message"
 UNAVAILABLE = "storage-unavailable"
 
 
 @dataclass
 class Summary:
-    """What a replay did: how many passed, and how many stayed, by reason."""
+    """The result of a replay: how many passed, and how many stayed, by reason."""
 
     passed: int = 0
     stayed: Counter[str] = field(default_factory=Counter)
 
 
 class Replay:
-    """Replays the messages of one queue of rejected deliveries.
+    """Replays the dead letters on one queue.
 
-    A delivery leaves the queue only after every queue of its event has confirmed it, and a record
-    is replaced in place: whenever this is killed, nothing is lost, and at worst an event comes
+    A delivery is deleted only after every queue of its event has confirmed the event, and a dead
+    letter is updated in place. If a replay is killed, nothing is lost: at worst an event is stored
     twice, under the same id.
     """
 
@@ -63,7 +66,7 @@ class Replay:
         """Raises ToolError where settings or routes cannot be used."""
         self.summary = Summary()
         try:
-            # What is kept already stays kept, whatever the app does with an event nobody takes.
+            # A dead letter that no route matches stays, even if the app does not keep such events.
             self._app = App.from_environment({**app_settings, "ACR_KEEP_UNROUTED": "true"})
         except (RoutesError, SettingsError) as error:
             raise ToolError(str(error)) from None
@@ -71,8 +74,8 @@ class Replay:
         self._queue = queue or self._app.routes.rejected_queue
         self._hold = hold
         self._dry_run = dry_run
-        # What stays unless it is deleted, by message id: hidden until the end, so that each is met
-        # once.
+        # The pop receipts of the messages that stay, by message id. They are hidden until the end,
+        # so that each message is received once.
         self._stayed: dict[str, str | None] = {}
 
     async def run(
@@ -81,7 +84,7 @@ class Replay:
         """Replays up to `most` messages (None: as many as there are when it begins).
 
         `started` gets their number, `advanced` is called after each. Raises ToolError
-        where Storage does not answer; `summary` tells what was done until then.
+        where Storage does not respond; `summary` has the result until then.
         """
         async with connect(self._app.settings.storage) as service:
             client = service.get_queue_client(
@@ -90,7 +93,8 @@ class Replay:
             try:
                 async with asyncio.timeout(_CALL_SECONDS):
                     properties = await client.get_queue_properties()
-                # Never too low, says Storage. What is refused meanwhile waits for the next time.
+                # Never too low. Deliveries that are refused meanwhile wait for the next replay.
+                # https://learn.microsoft.com/rest/api/storageservices/get-queue-metadata
                 there = properties.approximate_message_count or 0
                 there = there if most is None else min(most, there)
                 started(there)
@@ -113,21 +117,21 @@ class Replay:
     async def _pages(self, client: QueueClient, most: int) -> AsyncIterator[list[QueueMessage]]:
         met = 0
         while met < most:
-            page = await _finish_first(self._take(client, min(_PAGE, most - met)))
+            page = await _finish_first(self._take(client, min(_PAGE_MESSAGES, most - met)))
             if page is None:
                 return
             met += len(page)
             yield page
 
     async def _take(self, client: QueueClient, size: int) -> list[QueueMessage] | None:
-        """Up to `size` messages that were not met before; None where the queue shows no more."""
+        """Up to `size` messages that are new to this replay. None where the queue has no more."""
         messages = [
             message
             async for message in client.receive_messages(
                 max_messages=size, messages_per_page=size, visibility_timeout=self._hold
             )
         ]
-        # Held longer than it was hidden, one comes back, and is known already.
+        # A message that is held for longer than it is hidden is received again: it is known.
         page = [message for message in messages if message.id not in self._stayed]
         self._stayed |= {message.id: message.pop_receipt for message in messages}
         return page if messages else None
@@ -147,12 +151,12 @@ class Replay:
         advanced()
 
     async def _replayed(self, client: QueueClient, message: QueueMessage) -> str | None:
-        """Replays one message; the reason why it stays, None where it passed."""
+        """Replays one message. Returns why it stays, None where it passed."""
         kept = dead_letters.read(message.content)
         if kept is None:
-            return NOT_A_RECORD
-        if kept.record["body"]["truncated"]:
-            await self._note(client, message, kept.record)
+            return NOT_A_DEAD_LETTER
+        if kept.document["body"]["truncated"]:
+            await self._note(client, message, kept.document)
             return TRUNCATED
         try:
             document = self._app.pipeline.parse(kept.delivery)
@@ -169,18 +173,18 @@ class Replay:
         return None
 
     async def _note(
-        self, client: QueueClient, message: QueueMessage, record: dict[str, Any]
+        self, client: QueueClient, message: QueueMessage, document: dict[str, Any]
     ) -> None:
-        """Puts `record` in the place of the old one, with one more attempt.
+        """Replaces the dead letter in `message` by `document`, with one more attempt.
 
-        Where it has no room, only the first of the violations is named.
+        Where it does not fit, it names the first violation only.
         """
         if self._dry_run:
             return
-        record["attempts"] = record.get("attempts", 0) + 1
-        for errors in (record["errors"], record["errors"][:1]):
-            document = {**record, "errors": errors}
-            content = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+        attempts = document.get("attempts", 0) + 1
+        for errors in (document["errors"], document["errors"][:1]):
+            updated = {**document, "attempts": attempts, "errors": errors}
+            content = json.dumps(updated, ensure_ascii=False, separators=(",", ":")).encode()
             if len(content) <= MAX_MESSAGE_BYTES:
                 await _finish_first(self._replace(client, message, content))
                 return
@@ -192,21 +196,21 @@ class Replay:
         self._stayed[message.id] = updated.pop_receipt
 
     async def _release(self, client: QueueClient) -> None:
-        """Shows others again what stayed."""
+        """Makes the messages that stay visible to other readers again."""
         stayed = list(self._stayed.items())
-        for start in range(0, len(stayed), _PAGE):
+        for start in range(0, len(stayed), _PAGE_MESSAGES):
             releases = (
                 client.update_message(id_, pop_receipt=receipt, visibility_timeout=0)
-                for id_, receipt in stayed[start : start + _PAGE]
+                for id_, receipt in stayed[start : start + _PAGE_MESSAGES]
             )
-            # One that cannot be released shows itself when its time is over.
+            # A message that cannot be released becomes visible when its time is over.
             await asyncio.gather(*releases, return_exceptions=True)
 
 
 async def _finish_first(call: Coroutine[Any, Any, _T]) -> _T:
-    """Awaits a call that hides messages anew: a cancellation waits for its end.
+    """Awaits a call that hides messages. A cancellation waits for its end.
 
-    Only then is it known by which receipts they can be released.
+    Only then the receipts for releasing the messages are known.
     """
 
     async def bounded() -> _T:

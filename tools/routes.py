@@ -1,4 +1,4 @@
-"""`routes check` and `routes explain`: what routes.json says, and where an event goes."""
+"""`routes check` and `routes explain`: the routes in routes.json, and where an event goes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Pushed:
     def parse(cls, reference: str, registry: str | None) -> "Pushed":
         """The parts of `reference`, which is in `registry` if one is given.
 
-        Raises ToolError where `reference` says a registry. Repositories can have a dot there, too.
+        Raises ToolError where `reference` names a registry. A repository can have a dot there, too.
         """
         name, _, digest = reference.partition("@")
         first, slash, rest = name.partition("/")
@@ -49,17 +49,19 @@ def load(app_settings: Mapping[str, str], file: Path) -> Routes:
 
 
 def table(routes: Routes) -> Table:
-    """Every route: its queue, and what it takes."""
-    grid = Table("route", "queue", "takes")
+    """Every route: its queue and its filters."""
+    grid = Table("route", "queue", "filters")
     for route in routes.routes:
-        takes = [f"{name}: {', '.join(f.patterns)}" for name, f in route.filters.items()]
-        grid.add_row(*map(escape, (route.name, route.queue, "\n".join(takes) or "every event")))
-    grid.add_row("[dim]refused[/]", escape(routes.rejected_queue), "[dim]what is refused[/]")
+        filters = [f"{name}: {', '.join(f.patterns)}" for name, f in route.filters.items()]
+        grid.add_row(
+            *map(escape, (route.name, route.queue, "\n".join(filters) or "none: every event"))
+        )
+    grid.add_row("[dim]refused[/]", escape(routes.rejected_queue), "[dim]refused deliveries[/]")
     return grid
 
 
 def unwanted(routes: Routes) -> list[str]:
-    """The actions of which no route takes any event."""
+    """The actions that no route matches."""
     wanted = [route.filters.get("actions") for route in routes.routes]
     return [
         action
@@ -77,7 +79,7 @@ def event(
 ) -> CloudEvent:
     """The event that `action` on `pushed` would raise in the app with these settings.
 
-    What is not given comes from the documented example. Raises ToolError where it has no such part.
+    Other values come from the documented example. Raises ToolError where it lacks a given part.
     """
     if action not in event_actions():
         raise ToolError(f"{action!r} raises no event; these do: {', '.join(event_actions())}.")
@@ -101,22 +103,22 @@ def event(
         payload = PayloadValidator([action]).validate(delivery)
         source = allowed.registry(payload.get("request", {}).get("host"), registry)
     except Problem as problem:
-        faults = "\n".join(f"{v.pointer} {v.detail}".strip() for v in problem.violations)
-        raise ToolError(f"The app would refuse that.\n{faults}") from None
+        errors = "\n".join(f"{v.pointer} {v.detail}".strip() for v in problem.violations)
+        raise ToolError(f"The app would refuse that.\n{errors}") from None
     except ValueError as error:
         raise ToolError(f"ACR_REGISTRIES: {error}") from None
     return to_cloud_event(payload, actions()[action], source)
 
 
 def seen(event: CloudEvent) -> str:
-    """What the filters look at."""
+    """The values of `event` that the filters read."""
     values = {name: look(event) for name, look in VALUES.items()}
     return "\n".join(f"{name}: {value or '(none)'}" for name, value in values.items())
 
 
 def explanation(routes: Routes, event: CloudEvent) -> Table:
-    """Each route: whether it takes `event`, or which filters `event` does not pass."""
-    grid = Table("route", "queue", "takes it")
+    """Each route: whether it matches `event`, or which filters `event` does not pass."""
+    grid = Table("route", "queue", "matches")
     for route in routes.routes:
         reasons = [f"{name}: {why}" for name, why in route.mismatch_reasons(event).items()]
         verdict = escape("\n".join(reasons)) if reasons else "[green]yes[/]"

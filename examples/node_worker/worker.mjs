@@ -1,4 +1,4 @@
-// Takes events off a queue and prints what to pull: node worker.mjs <queue>
+// Receives events from a queue and prints what to pull: node worker.mjs <queue>
 import { setTimeout } from "node:timers/promises";
 import { EventGridDeserializer } from "@azure/eventgrid";
 import { QueueClient } from "@azure/storage-queue";
@@ -26,7 +26,7 @@ while (true) {
       else await work(message);
       await queue.deleteMessage(message.messageId, message.popReceipt);
     } catch (error) {
-      console.error(message.messageId, error.message); // it comes again when its time is over
+      console.error(message.messageId, error.message); // it is visible again when its time is over
     }
   }
   if (receivedMessageItems.length === 0) await setTimeout(2000);

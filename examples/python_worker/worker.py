@@ -1,4 +1,4 @@
-"""Takes events off a queue and prints what to pull: python worker.py <queue>"""
+"""Receives events from a queue and prints what to pull: python worker.py <queue>"""
 
 import os
 import sys
@@ -12,7 +12,7 @@ from azure.core.messaging import CloudEvent
 from azure.storage.queue import QueueClient
 
 ATTEMPTS = 5
-HIDDEN = 30  # seconds for which others do not see a message in hand: longer than the work takes
+HIDDEN = 30  # seconds for which a message in hand is hidden: longer than the work takes
 PAUSE = 2  # seconds between looks at an empty queue
 
 
@@ -31,7 +31,7 @@ def take(queue: QueueClient, poison: QueueClient) -> bool:
             work(CloudEvent.from_json(b64decode(message.content).decode()))
         except Exception as error:
             print(f"{message.id}, attempt {message.dequeue_count}: {error}", file=sys.stderr)
-            return True  # it comes again when its time is over
+            return True  # it is visible again when its time is over
     queue.delete_message(message)
     return True
 

@@ -1,4 +1,4 @@
-"""The actions of Azure Container Registry and what becomes of them: the table `actions.json`."""
+"""The actions of Azure Container Registry, and the event of each: the table `actions.json`."""
 
 import json
 from collections.abc import Mapping
@@ -11,9 +11,9 @@ from pathlib import Path
 class Action:
     """One line of the table.
 
-    `type` is the CloudEvents type, None for an action that is answered but raises no event.
-    `subject` lists templates over the fields of `target`; the first whose fields are all there
-    makes the event's subject.
+    `type` is the CloudEvents type. None: the action gets a response, but raises no event.
+    `subject` lists templates over the fields of `target`. The first template whose fields are all
+    present gives the subject of the event.
     """
 
     name: str
@@ -25,9 +25,12 @@ class Action:
 def actions() -> Mapping[str, Action]:
     """The table, by the action's name.
 
-    Types and subjects are Event Grid's for the same occurrence; `quarantine`, which Event Grid
-    does not know, is named in the same manner. Action names are plain text: the registry's list
-    is declared extensible.
+    Types and subjects are those of Event Grid for the same occurrence. Event Grid has no
+    `quarantine` event: its name follows the same pattern.
+    https://learn.microsoft.com/azure/event-grid/event-schema-container-registry
+
+    Action names are plain text: the API definition declares the list extensible (`WebhookAction`).
+    https://github.com/Azure/azure-rest-api-specs/tree/main/specification/containerregistry
     """
     table = json.loads((Path(__file__).parent.parent / "actions.json").read_bytes())
     return {

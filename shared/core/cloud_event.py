@@ -6,7 +6,10 @@ from shared.core.delivery import Payload
 
 
 class CloudEvent(TypedDict):
-    """A CloudEvents 1.0 object, as `schemas/event.v1.json` describes it."""
+    """A CloudEvents 1.0 object, as `schemas/event.v1.json` describes it.
+
+    https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md
+    """
 
     specversion: Literal["1.0"]
     id: str

@@ -1,4 +1,4 @@
-"""Dead letters: rejected deliveries as their queue keeps them (`schemas/rejected.v1.json`)."""
+"""Dead letters: rejected deliveries as JSON, in the form of `schemas/rejected.v1.json`."""
 
 import hashlib
 import json
@@ -13,15 +13,15 @@ from shared.core.delivery import Delivery
 from shared.core.problems import Problem
 from shared.core.timestamps import utc_timestamp
 
-# A host name has at most 255 characters: more of a parameter explains nothing.
+# A host name has at most 255 octets (RFC 1035): more of a parameter explains nothing.
 _MAX_PARAMETER_CHARS = 255
 
 
 def encode(problem: Problem, delivery: Delivery, limit: int) -> bytes:
     """The dead letter of `delivery` as JSON of at most `limit` bytes.
 
-    Where not everything fits, the body comes first: only one violation is named then, and question
-    marks replace what neither a host name nor a trace can contain in the parameters.
+    Where not everything fits, the body has priority. The dead letter then names one violation
+    only, and question marks replace what no host name or trace can contain in the parameters.
     """
     for most_errors, parameter in ((None, _printable), (1, _plain)):
         document = reasons(problem)
@@ -51,7 +51,7 @@ def reasons(problem: Problem) -> dict[str, Any]:
 def encode_body(content: bytes, limit: int) -> dict[str, Any]:
     """`content` as a JSON object of at most `limit` bytes: text if UTF-8 and short, else base64.
 
-    What fits neither way is cut. Its length and SHA-256 are those of the whole.
+    Content that fits neither way is cut. The length and the SHA-256 are those of the whole.
     """
     document = {
         "encoding": "base64",
@@ -61,7 +61,7 @@ def encode_body(content: bytes, limit: int) -> dict[str, Any]:
         "truncated": False,
     }
     room = limit - len(_json(document))
-    # As JSON, text never gets shorter: of a huge body not even its encoding is looked at.
+    # As JSON, text never gets shorter: a huge body is not decoded.
     if len(content) <= room:
         with suppress(UnicodeDecodeError):
             text = content.decode()
@@ -75,7 +75,7 @@ def encode_body(content: bytes, limit: int) -> dict[str, Any]:
 
 
 def decode_body(document: Mapping[str, Any]) -> bytes:
-    """The bytes that `encode_body` got; their beginning where it cut them."""
+    """The bytes that `encode_body` got. Where it cut them: their beginning."""
     content: str = document["content"]
     return content.encode() if document["encoding"] == "utf-8" else b64decode(content)
 

@@ -1,4 +1,4 @@
-"""A delivery as the function receives it, and what it says once it is valid."""
+"""A delivery as the function receives it, and its payload once it is valid."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,10 +16,10 @@ class Delivery:
         body: The request's body, unchanged.
         registry: The `registry` parameter of the webhook's URL.
         traceparent: The header of that name (W3C Trace Context).
-        received_at: When it arrived, in UTC.
+        received_at: When the request arrived, in UTC.
         invocation_id: The platform's name for this request.
-        recovered_at: When it was recovered from the registry's delivery log, in UTC. None where
-            the registry itself delivered it.
+        recovered_at: When the app recovered the delivery from the registry's delivery log, in
+            UTC. None where the registry itself sent it.
 
     """
 
@@ -46,7 +46,7 @@ class Target(TypedDict, total=False):
 
 
 class Request(TypedDict, total=False):
-    """The request to the registry that caused the event. Chart events have none."""
+    """The request to the registry that caused the event. Deliveries about charts have none."""
 
     id: str
     addr: str
@@ -56,9 +56,11 @@ class Request(TypedDict, total=False):
 
 
 class Payload(TypedDict):
-    """A valid delivery, without its null and empty fields. A ping has no target.
+    """The JSON object of a valid delivery, without its null and empty fields.
 
-    It can have further fields: the registry may add some any day.
+    A ping has no target (seen). A payload can have further fields: the registry may add some at any
+    time.
+    https://learn.microsoft.com/azure/container-registry/container-registry-webhook-reference
     """
 
     id: str

@@ -17,7 +17,10 @@ class Violation:
 
 
 class Kind(Enum):
-    """Kinds of problems: `reason` (one word, stable), HTTP `status`, `title`."""
+    """Kinds of problems: `reason`, HTTP `status`, `title`.
+
+    Reasons are stored in dead letters and in the delivery log, so they never change.
+    """
 
     NOT_JSON = ("not-json", 400, "The body is not a JSON object")
     REGISTRY_NOT_ALLOWED = ("registry-not-allowed", 403, "The registry is not on the allow-list")
@@ -25,10 +28,10 @@ class Kind(Enum):
     EVENT_TOO_LARGE = ("event-too-large", 413, "The event does not fit a queue message")
     UNKNOWN_ACTION = ("unknown-action", 422, "The action is not known")
     INVALID_DELIVERY = ("invalid-delivery", 422, "The delivery violates the schema of its action")
-    UNROUTED = ("unrouted", 422, "No route takes the event")
-    INVALID_REGISTRY = ("invalid-registry", 422, "The registry parameter cannot be right")
-    INVALID_RECORD = ("invalid-record", 422, "The registry's record holds no delivery")
-    FAULT = ("fault", 500, "The function failed")
+    UNROUTED = ("unrouted", 422, "No route matches the event")
+    INVALID_REGISTRY = ("invalid-registry", 422, "The registry parameter is invalid")
+    INVALID_LOG_ENTRY = ("invalid-record", 422, "The delivery log's entry holds no delivery")
+    INTERNAL_ERROR = ("fault", 500, "The app had an internal error")
     STORAGE_UNAVAILABLE = ("storage-unavailable", 503, "The delivery could not be stored")
 
     def __init__(self, reason: str, status: int, title: str) -> None:
@@ -40,9 +43,8 @@ class Kind(Enum):
 class Problem(Exception):
     """A delivery that is not accepted.
 
-    Carries its HTTP status through `kind`, so that nobody has to translate it. `detail` and the
-    violations are read by the operator of the webhook, who sees them in the registry's list of
-    deliveries: they say what is wrong, where, and what to do.
+    `kind` has the HTTP status. The operator of the webhook reads `detail` and the violations in the
+    registry's delivery log: they say what is wrong, where, and what to do.
     """
 
     def __init__(self, kind: Kind, detail: str, violations: Sequence[Violation] = ()) -> None:

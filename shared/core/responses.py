@@ -1,7 +1,8 @@
 """Responses: status, headers and a JSON body of at most 4 KB.
 
-The registry keeps the beginning of a response and shows it to the webhook's operator: 4 KB by a
-user's report, 2,366 characters in a recording. What matters most comes first.
+The registry's delivery log keeps the beginning of a response, and the webhook's operator reads it
+there: 4 KB by a user's report, 2,366 characters in a recording. The documentation states no limit.
+The most important members come first.
 """
 
 import json
@@ -17,11 +18,13 @@ from shared.core.text import clip
 
 MAX_RESPONSE_BYTES = 4096
 
-# The registry does not retry. A sender of another kind may.
+# Other senders may retry. The registry does not.
+# Reported, not documented: https://github.com/Azure/acr/issues/681
 RETRY_AFTER_SECONDS = 10
 
-# Of a member. A real subject has at most 255 + 1 + 128 characters. Longer text is cut. Text that
-# grows when it is escaped is cut shorter.
+# Of a member. A real subject has at most 255 + 1 + 128 characters: repository, colon, tag. Longer
+# text is cut. Text that grows when it is escaped is cut shorter.
+# https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pulling-manifests
 _MAX_TEXT_CHARS, _MAX_ESCAPED_CHARS = 400, 80
 
 PROBLEM_TYPE = "https://acr-webhook.example/problems/"
@@ -38,7 +41,7 @@ class Response:
 
 
 def accepted(event: CloudEvent, queues: Sequence[str]) -> Response:
-    """202: the event lies on every one of `queues`."""
+    """202: every one of `queues` has the event."""
     attributes = {
         "id": event["id"],
         "type": event["type"],
@@ -56,7 +59,7 @@ def pong(payload: Payload) -> Response:
 
 
 def health(checks: Mapping[str, bool]) -> Response:
-    """200 where all `checks` passed, else 503, with each by name."""
+    """200 where all `checks` passed, else 503. The body has each check by name."""
     ok = all(checks.values())
     named = {name: "ok" if passed else "failed" for name, passed in checks.items()}
     body = _json({"status": "ok" if ok else "failed", "checks": named})
@@ -91,7 +94,7 @@ def is_problem_details(status: int, content: Any) -> bool:
 
 
 def _body(members: Mapping[str, Any], name: str = "", values: Sequence[Any] = ()) -> bytes:
-    """`members` and the list `values` as `name`, of which as many are left out as do not fit."""
+    """`members`, and `name` with the first of `values`: as many as fit."""
     whole = {**members, name: list(values)} if name else members
     if len(body := _json(whole)) <= MAX_RESPONSE_BYTES:
         return body
@@ -116,5 +119,5 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
 def _json(document: Any) -> bytes:
-    # Half a surrogate pair can come from a query string; it must not make the response fail.
+    # A query string can contain half a surrogate pair, which must not make the response fail.
     return _ENCODER.encode(document).encode(errors="replace")

@@ -34,12 +34,12 @@ VALUES: Mapping[str, Callable[[CloudEvent], str | None]] = {
 
 
 class RoutesError(ValueError):
-    """Routes that cannot be used. The message says where and why, a line for each error."""
+    """Routes that cannot be used. The message has a line with place and reason for each error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A queue, and the filters, by their names, that an event must pass to go there."""
+    """A queue, and the filters by name that an event must pass to go there."""
 
     name: str
     queue: str
@@ -47,7 +47,7 @@ class Route:
 
     def matches(self, event: CloudEvent) -> bool:
         """Whether `event` passes every filter."""
-        # Every delivery runs this: a generator would take longer than most filters do.
+        # Every delivery runs this loop: a generator would cost more than most filters do.
         for name, chosen in self.filters.items():  # noqa: SIM110
             if not chosen.matches(VALUES[name](event)):
                 return False
@@ -86,7 +86,7 @@ class Routes:
     def parse(cls, content: bytes, app_settings: Mapping[str, str]) -> "Routes":
         """The routes in `content`, which `schemas/routes.v1.json` describes.
 
-        `app_settings` are what %NAME% stands for. Raises RoutesError, which quotes none of them.
+        `app_settings` has the values for %NAME%. Raises RoutesError, which quotes none of them.
         """
         try:
             document = decode(content)
@@ -113,7 +113,7 @@ class Routes:
 
     @property
     def queues(self) -> list[str]:
-        """Every queue that is named, each once."""
+        """The queues of all routes and the dead-letter queue, each once."""
         return list(dict.fromkeys([*(route.queue for route in self.routes), self.rejected_queue]))
 
     def queues_for(self, event: CloudEvent) -> list[str]:
@@ -122,17 +122,17 @@ class Routes:
 
 
 def _line(pointer: str) -> str:
-    """`pointer` on one line, whatever names there are in it."""
+    """`pointer` on one line, even if a name in it contains a line break."""
     return json.dumps(pointer, ensure_ascii=False)[1:-1]
 
 
-def _require_none(faults: Iterable[str]) -> None:
-    if lines := list(faults):
+def _require_none(errors: Iterable[str]) -> None:
+    if lines := list(errors):
         raise RoutesError("\n".join(lines))
 
 
 def _missing(part: Any, app_settings: Mapping[str, str], pointer: str = "") -> Iterator[str]:
-    """The app settings that `part` names and that are not there."""
+    """An error for each app setting that `part` names and that is not set."""
     if isinstance(part, str):
         for name in _APP_SETTING.findall(part):
             if not app_settings.get(name, "").strip():
@@ -151,7 +151,7 @@ def _members(part: Any) -> Iterable[tuple[str | int, Any]]:
 
 
 def _filled(part: Any, app_settings: Mapping[str, str]) -> Any:
-    """`part` with the values of app settings in the place of their names."""
+    """`part` with the value of each app setting in place of its name."""
     match part:
         case str():
             return _APP_SETTING.sub(lambda found: app_settings[found[1]].strip(), part)
@@ -166,9 +166,10 @@ def _filled(part: Any, app_settings: Mapping[str, str]) -> Any:
 
 
 def _contradictions(document: dict[str, Any], filled: dict[str, Any]) -> Iterator[str]:
-    """What the schema cannot say of `document`, whose app settings are put in in `filled`.
+    """The errors of `document` that the schema cannot find.
 
-    Quotes `document` alone: a setting could be a secret that was named by mistake.
+    `filled` is `document` with the values of its app settings. An error quotes `document` alone: a
+    setting could be a secret that was named by mistake.
     """
     rejected = filled["rejectedQueue"]
     definitions = validator(_SCHEMA).document["$defs"]
@@ -182,7 +183,7 @@ def _contradictions(document: dict[str, Any], filled: dict[str, Any]) -> Iterato
         yield from _unfit(f"{place}/queue", route["queue"], chosen["queue"], is_queue)
         for name in filter(chosen.__contains__, VALUES):
             for index, (written, pattern) in enumerate(zip(route[name], chosen[name], strict=True)):
-                # Whether it excludes is for the file to say, not for a setting.
+                # The file decides whether a pattern excludes, not the setting.
                 body = pattern[1:] if written.startswith("!") else pattern
                 yield from _unfit(f"{place}/{name}/{index}", written, f"!{body}", is_pattern)
         if chosen["queue"] == rejected:
@@ -206,6 +207,6 @@ def _contradictions(document: dict[str, Any], filled: dict[str, Any]) -> Iterato
 
 
 def _unfit(place: str, written: str, meant: str, schema: Mapping[str, Any]) -> Iterator[str]:
-    """A fault where `meant`, for which `written` stands, is not what `schema` has."""
+    """An error where `meant`, which `written` stands for, does not match `schema`."""
     if not re.search(schema["pattern"], meant):
         yield f"{place}: {quoted(written)} stands for no valid {schema['title']}"

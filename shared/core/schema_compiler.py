@@ -1,8 +1,8 @@
 """Fast accept: a schema compiled into a function that recognizes valid documents.
 
-Most deliveries are valid, and jsonschema takes about 0.1 ms to say so. The compiled function takes
-a tenth of that for the plain keywords that our schemas use. A document that it does not accept goes
-to jsonschema, which decides and writes every error.
+Most deliveries are valid, and jsonschema needs about 0.1 ms to find that out. The compiled function
+needs a tenth of that, for the plain keywords that our schemas use. A document that it does not
+accept goes to jsonschema, which decides and words every error.
 """
 
 import re
@@ -13,7 +13,7 @@ from jsonschema import FormatChecker
 
 ANNOTATIONS = {"title", "description", "$schema", "$id"}
 
-# By the exact class: a bool is an int to Python, but no integer to JSON Schema.
+# Compared by the exact class: in Python a bool is an int, in JSON Schema it is no integer.
 _CLASSES = {"string": str, "integer": int, "object": dict}
 
 Test = Callable[[Any], bool]
@@ -22,8 +22,8 @@ Test = Callable[[Any], bool]
 def compile_schema(schema: Mapping[str, Any], formats: FormatChecker) -> Test:
     """A function that is true only for values that are valid against `schema`.
 
-    It can be false for a valid value. For a schema with other keywords than it knows, it is always
-    false.
+    The function can be false for a valid value. For a schema with a keyword that is not known here,
+    it is always false.
     """
     tests = [
         test
@@ -84,9 +84,9 @@ def _format_test(
 
 def _properties_test(tests: Mapping[str, Test]) -> Test:
     def test(members: Mapping[str, Any]) -> bool:
-        # A generator would take longer than most tests do.
+        # A generator would cost more than most tests do.
         for name, value in members.items():
-            # What nobody knows is allowed.
+            # Unknown members are allowed.
             if name in tests and not tests[name](value):
                 return False
         return True

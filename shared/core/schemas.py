@@ -33,9 +33,9 @@ def _documents() -> Mapping[str, Any]:
 
 
 def schema(name: str) -> dict[str, Any]:
-    """The document `schemas/<name>`, with the documents that it refers to put in place.
+    """The document `schemas/<name>`, with each reference replaced by the document it names.
 
-    References are resolved once, here: following them on every validation would double its time.
+    References are resolved once, here. On every validation they would double its time (measured).
     References within a document (`#/…`) stay.
     """
     document = json.loads((SCHEMAS / name).read_bytes())
@@ -64,9 +64,9 @@ def _resolved(part: Any, base: str) -> Any:
 
 
 def _both(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """The schema that is valid where `one` and `other` are: one pass where `allOf` takes two.
+    """The schema that is valid where both `one` and `other` are: one pass instead of two.
 
-    It merges the keywords that mean the same wherever they stand. Annotations are the first's.
+    It merges the keywords that mean the same in any place. Annotations come from `one`.
     """
     shared = one.keys() & other.keys()
     if shared - _MERGED or not _SIDE_BY_SIDE.isdisjoint(one.keys() | other.keys()):
@@ -92,12 +92,12 @@ _SIDE_BY_SIDE = {
 
 @dataclass(frozen=True, slots=True)
 class Validator:
-    """A schema made ready.
+    """A schema, ready for use.
 
     Args:
         document: The schema.
-        fast_accept: Quick, and right where it says yes. Where it says no, `draft` decides.
-        draft: jsonschema's validator.
+        fast_accept: True only for valid documents. Where it is false, `draft` decides.
+        draft: The validator of jsonschema.
 
     """
 

@@ -10,7 +10,7 @@ def clip(text: str, limit: int = 80) -> str:
 
 
 def quoted(value: Any) -> str:
-    """A parsed JSON value as a message may quote it. Containers by kind, not by content."""
+    """A parsed JSON value as a message may quote it: a container by its kind, not its content."""
     match value:
         case dict():
             return "an object"

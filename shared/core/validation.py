@@ -20,7 +20,7 @@ class _Rules:
 class PayloadValidator:
     """Validates payloads with the document of their action, `schemas/deliveries/<action>.json`.
 
-    It reads and compiles the documents of `actions` once, when it is made.
+    The constructor reads and compiles the documents of `actions`, once.
     """
 
     def __init__(self, actions: Iterable[str]) -> None:
@@ -54,7 +54,7 @@ def _rules(name: str) -> _Rules:
 
 
 def _known_fields(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Names of the properties that `schema` lists, each with those of its own value."""
+    """The names of the properties in `schema`, each with the names in its own schema."""
     fields: dict[str, Any] = {}
     for part in schema.get("allOf", ()):
         fields |= _known_fields(part)
@@ -69,7 +69,7 @@ def _without_empty(members: dict[str, Any], known_fields: Mapping[str, Any]) -> 
         if name in known_fields:
             if isinstance(value, dict):
                 value = _without_empty(value, known_fields[name])
-            # Neither 0 nor false, which say something.
+            # 0 and false are values, not empty.
             if not value and (value is None or isinstance(value, str | dict | list)):
                 continue
         kept[name] = value

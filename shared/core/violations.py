@@ -1,4 +1,4 @@
-"""What is wrong with a document, in words for an operator."""
+"""Violations of a schema, worded for an operator."""
 
 from collections.abc import Iterable
 from typing import Any

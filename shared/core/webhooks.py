@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from shared.core.text import quoted
 
+# Names of registries and webhooks are alphanumeric.
+# https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules#microsoftcontainerregistry
 _ID = re.compile(
     r"/subscriptions/([^/]+)/resourceGroups/([^/]+)"
     r"/providers/Microsoft\.ContainerRegistry/registries/([A-Za-z0-9]+)/webhooks/([A-Za-z0-9]+)",
@@ -35,17 +37,17 @@ class Webhook:
 
     @property
     def label(self) -> str:
-        """What messages call it: registry and name."""
+        """The name of the webhook in messages: registry and name."""
         return f"{self.registry}/{self.name}"
 
     @property
     def registry_id(self) -> str:
-        """The resource id of its registry."""
+        """The resource id of the registry."""
         return self.id[: self.id.lower().rindex("/webhooks/")]
 
     @property
     def key(self) -> str:
-        """The same for every spelling of its id: Azure does not distinguish case in them."""
+        """The id in lower case: Azure does not distinguish case in resource ids."""
         return self.id.lower()
 
 

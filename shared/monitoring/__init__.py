@@ -1,1 +1,1 @@
-"""What shows whether the app could store a delivery now."""
+"""Health and queue depth: whether the app could store a delivery now."""

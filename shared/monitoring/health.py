@@ -18,14 +18,14 @@ _LOG = logging.getLogger("acr_webhook")
 
 
 class QueueProber(Protocol):
-    """What can tell whether Storage answers for a queue."""
+    """Checks whether Storage responds for a queue."""
 
     async def probe(self, queue: str, deadline: float) -> None:
-        """Returns once Storage has answered for `queue`. Raises StorageUnavailable."""
+        """Returns once Storage has responded for `queue`. Raises StorageUnavailable."""
 
 
 class Health:
-    """Checks the app, at most once in ten seconds however often it is asked.
+    """Checks the app, at most once in ten seconds, however many requests there are.
 
     The endpoint is anonymous: its response names checks and queues, but gives no reasons. The
     reasons are in the log.
@@ -38,7 +38,7 @@ class Health:
         self._check_running: asyncio.Task[Response] | None = None
 
     async def respond(self) -> Response:
-        """200 where every check passes, else 503. `checks` in the body says which."""
+        """200 where every check passes, else 503. `checks` in the body has each result."""
         loop = asyncio.get_running_loop()
         now = loop.time()
         check = self._check_running

@@ -1,4 +1,4 @@
-"""How much lies on each queue and for how long: alerts on unread events query these log lines."""
+"""The depth of each queue, as log lines. The alerts on unread events query them."""
 
 import asyncio
 import logging
@@ -10,15 +10,15 @@ from shared.core.routing import Routes
 from shared.storage.errors import StorageUnavailable
 from shared.storage.queues import Depth
 
-# Storage has so long to answer for all queues. No delivery waits for it.
+# Storage has so long to respond for all queues. No delivery waits for it.
 WAIT_SECONDS = 30
 
 
 class QueueInspector(Protocol):
-    """What can tell how much lies on a queue."""
+    """Reads the depth of a queue."""
 
     async def depth(self, queue: str, deadline: float) -> Depth:
-        """How much lies on `queue`. Raises StorageUnavailable."""
+        """The depth of `queue`. Raises StorageUnavailable."""
 
 
 async def report(routes: Routes, inspector: QueueInspector) -> None:

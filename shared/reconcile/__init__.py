@@ -1,1 +1,1 @@
-"""Missed deliveries: recovered from the registry's delivery log."""
+"""Recovers missed deliveries from the registry's delivery log."""

@@ -1,4 +1,4 @@
-"""A circuit breaker around sending: one failing queue must not keep events for others waiting."""
+"""A circuit breaker for sending: events for other queues must not wait for a failing queue."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""The registry's delivery log: what became of each delivery, as far as the log says.
+"""The registry's delivery log: what became of each delivery, according to the log.
 
 An entry is an `Event` of the management API: `id`, `eventRequestMessage` (`content`, the delivery;
 `requestUri` and `headers`, which can hold secrets) and `eventResponseMessage` (`statusCode`, a
@@ -57,7 +57,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """From when on deliveries are looked at (`since`), and what time it is (`now`), in UTC."""
+    """The time of a run (`now`), and of the earliest delivery it considers (`since`), in UTC."""
 
     since: datetime
     now: datetime
@@ -73,12 +73,12 @@ class Window:
             return Verdict.MISSED
         if at < self.since:
             return Verdict.OLD
-        # Clocks differ: a timestamp a little ahead of ours is as young.
+        # Clocks differ: a timestamp a little ahead of ours is young too.
         return Verdict.YOUNG if abs(self.now - at) < YOUNG else Verdict.MISSED
 
 
 def read(entry: Any, window: Window) -> Entry:
-    """The entry in `entry`, which can be any JSON value. It raises nothing."""
+    """The parts of `entry`, which can be any JSON value. Raises nothing."""
     try:
         return _read(entry, window)
     except (RecursionError, ValueError, TypeError, OverflowError):
@@ -89,7 +89,7 @@ def _read(entry: Any, window: Window) -> Entry:
     members = _mapping(entry)
     request = _mapping(members.get("eventRequestMessage"))
     content = _parsed(request.get("content"))
-    verdict = _answered(_mapping(members.get("eventResponseMessage")))
+    verdict = _response_verdict(_mapping(members.get("eventResponseMessage")))
     if not isinstance(content, dict):
         return _malformed(members, content, verdict)
     if verdict is Verdict.MISSED:
@@ -109,9 +109,9 @@ def _read(entry: Any, window: Window) -> Entry:
 
 
 def _malformed(members: Mapping[str, Any], content: Any, verdict: Verdict) -> Entry:
-    """An entry that holds no delivery: its id, and what it has in the delivery's place.
+    """An entry that holds no delivery: its id, and the content in place of a delivery.
 
-    The rest is left out, as the request's headers and URL can hold the function's key.
+    The rest is left out: headers and URL of the request can hold the key of the function (seen).
     """
     id_ = members.get("id")
     body = _json({"id": id_ if isinstance(id_, str) else None, "content": content})
@@ -121,7 +121,7 @@ def _malformed(members: Mapping[str, Any], content: Any, verdict: Verdict) -> En
 
 
 def _parsed(content: Any) -> Any:
-    """The content parsed, where it is recorded as text."""
+    """The content, parsed where the log has it as text."""
     if not isinstance(content, str):
         return content
     try:
@@ -130,21 +130,21 @@ def _parsed(content: Any) -> Any:
         return content
 
 
-def _answered(response: Mapping[str, Any]) -> Verdict:
+def _response_verdict(response: Mapping[str, Any]) -> Verdict:
     try:
         status = int(response.get("statusCode", 0))
     except (TypeError, ValueError, OverflowError):
         status = 0
     if 200 <= status < 300:
         return Verdict.DELIVERED
-    # Another server can answer 403 too. Only the app has kept the delivery in that case.
+    # Another server can respond 403 too, and has not kept the delivery.
     return (
         Verdict.REFUSED if is_problem_details(status, response.get("content")) else Verdict.MISSED
     )
 
 
 def _parameter(uri: Any) -> str | None:
-    """The `registry` parameter of the URL that was called."""
+    """The `registry` parameter of the URL of the request."""
     try:
         return parse_qs(urlsplit(uri).query)["registry"][0] if isinstance(uri, str) else None
     except (KeyError, ValueError):

@@ -1,7 +1,7 @@
-"""A lease on a webhook: a row in the ledger's table that says until when it is held.
+"""A lease on a webhook: a row in the table of the ledger, with the time when the lease ends.
 
-The timer's own singleton lock does not cover `python -m tools reconcile`, so runs need one of their
-own (docs/decisions/0007).
+The singleton lock of the timer does not cover `python -m tools reconcile`, so runs need their own
+lock (docs/decisions/0007).
 """
 
 import asyncio
@@ -29,9 +29,9 @@ class LeaseHeldError(Exception):
 
 
 class Lease:
-    """The right to recover what one webhook missed.
+    """The right to recover the missed deliveries of one webhook.
 
-    It is held as long as its row is as this run wrote it, however late that is.
+    A run holds the lease while the row is as this run wrote it, even past the end of the lease.
     """
 
     def __init__(self, table: TableClient, partition: str, duration: timedelta) -> None:
@@ -44,8 +44,9 @@ class Lease:
     async def acquire_or_renew(self) -> bool:
         """Makes sure that this run holds the lease.
 
-        Returns whether it held it since the last call, so that no other run can have worked on the
-        webhook. Raises LeaseHeldError where another run holds it, and LedgerUnavailable.
+        Returns whether this run held the lease since the last call. Then no other run can have
+        worked on the webhook. Raises LeaseHeldError where another run holds it, and
+        LedgerUnavailable.
         """
         if self._etag and datetime.now(UTC) < self._renew_at:
             return True
@@ -53,7 +54,7 @@ class Lease:
             return await self._write(self._etag) or await self._acquire()
 
     async def release(self) -> None:
-        """Lets other runs acquire it. Where that fails, it ends by itself."""
+        """Lets other runs acquire the lease. Where that fails, the lease ends by itself."""
         if self._etag:
             with suppress(Exception):
                 async with asyncio.timeout(CALL_SECONDS):
@@ -82,7 +83,7 @@ class Lease:
     async def _create(self) -> Mapping[str, Any]:
         """The new row's metadata. Creates the table, but only where it is missing.
 
-        A role on the table need not allow to create it. Raises ResourceExistsError.
+        A role on the table alone does not allow creating it. Raises ResourceExistsError.
         """
         try:
             return await self._table.create_entity(self._row())

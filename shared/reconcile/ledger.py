@@ -28,7 +28,7 @@ class Ledger:
     def __init__(
         self, connection: Connection, session: aiohttp.ClientSession, *, lease_duration: timedelta
     ) -> None:
-        """Raises ValueError where nothing could ever be reached by `connection`."""
+        """Raises ValueError where `connection` could never reach a table."""
         self._table = connect(connection, session)
         self._lease_duration = lease_duration
 
@@ -70,7 +70,7 @@ class Ledger:
 
 
 def row_key(kind: str, id_: str) -> str:
-    """The row key of what has this id among others of its kind: no id is too long or too odd."""
+    """The row key for an id of this kind. A hash, so that any id is a valid key."""
     return hashlib.sha256(f"{kind} {id_}".encode(errors="backslashreplace")).hexdigest()
 
 

@@ -17,9 +17,10 @@ from shared.storage.connections import Principal
 from shared.storage.credentials import TokenUnavailable, credential
 from shared.storage.transport import USER_AGENT, transport
 
+# https://learn.microsoft.com/azure/container-registry/container-registry-rbac-custom-roles
 ACTION = "Microsoft.ContainerRegistry/registries/webhooks/listEvents/action"
 
-# For one page.
+# For one page of the delivery log.
 _PAGE_SECONDS = 30
 
 
@@ -67,7 +68,7 @@ class Management:
             credential_scopes=[f"{self._endpoint}/.default"],
             transport=transport(self._session),
             user_agent=USER_AGENT,
-            # A response with an error is not retried: the next run asks again.
+            # A response with an error is not retried: the next run reads the log again.
             retry_status=0,
             retry_total=2,
             per_call_policies=[SameOrigin(self._endpoint)],
@@ -85,7 +86,7 @@ def _plain(entry: Any) -> Any:
 
 
 class SameOrigin(SansIOHTTPPolicy[Any, Any]):
-    """Fetches a next page from the same server only, as the request carries our token."""
+    """Follows a link to the next page on the same server only: the request carries our token."""
 
     def __init__(self, endpoint: str) -> None:
         self._origin = _origin(endpoint)
@@ -111,7 +112,7 @@ def _reason(error: Exception) -> str:
             "name it in AcrManagement__credential and AcrManagement__clientId"
         )
     if isinstance(error, TimeoutError):
-        return f"no response within {_PAGE_SECONDS} seconds: the next run asks again"
+        return f"no response within {_PAGE_SECONDS} seconds: the next run tries again"
     status = error.status_code if isinstance(error, HttpResponseError) else None
     if status is None or status < 300:
         return f"the response cannot be read or did not come ({type(error).__name__})"
@@ -126,7 +127,7 @@ def _reason(error: Exception) -> str:
         case 429:
             wait = getattr(getattr(error, "response", None), "headers", {}).get("Retry-After", "")
             seconds = f" for {wait} seconds" if wait.isdigit() else ""
-            return f"429: too many requests{seconds}: the next run asks again"
+            return f"429: too many requests{seconds}: the next run tries again"
     if status < 500:
         return f"{status}: the management API refuses the request"
-    return f"{status}: the next run asks again"
+    return f"{status}: the next run tries again"

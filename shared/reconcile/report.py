@@ -17,9 +17,9 @@ FAILED = "failed"
 
 @dataclass
 class Report:
-    """The entries of one webhook's delivery log by what became of them.
+    """The entries of the delivery log of one webhook, counted by result.
 
-    `error` says what kept the run from ending well, and what to do. None where nothing did.
+    `error` says why the run did not complete, and what to do. None where it completed.
     """
 
     webhook: Webhook

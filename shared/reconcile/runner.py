@@ -1,4 +1,4 @@
-"""Reconciling: recovers deliveries that are in the registry's delivery log but never arrived."""
+"""Reconciling: recovers the deliveries that the delivery log lists, but that never arrived."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ from shared.reconcile.webhook_run import Plan, WebhookRun
 from shared.settings import MANAGEMENT, ReconcileSettings, Settings
 from shared.storage.transport import session
 
-# After this time a run begins nothing new: the timer starts the next one every five minutes.
+# After this time a run begins nothing new: by default, the timer starts a run every five minutes.
 RUN_SECONDS = 240
 
 # A lease that is not renewed for so long ends, and another run may acquire it.
@@ -29,7 +29,8 @@ LEASE_DURATION = timedelta(seconds=60)
 
 _WEBHOOKS_AT_A_TIME = 4
 
-# The management API's endpoint of each cloud, and the suffix of its login servers.
+# The endpoint of the management API in each cloud, and the suffix of the login servers there.
+# https://github.com/Azure/azure-cli/blob/dev/src/azure-cli-core/azure/cli/core/cloud.py
 _CLOUDS = json.loads((Path(__file__).parent / "clouds.json").read_bytes())
 
 
@@ -56,7 +57,7 @@ class Reconciliation:
             routes: The app's routes.
             sender: Where events go.
             settings: The webhooks, and how to reach the management API.
-            since: Earlier deliveries are left alone.
+            since: Earlier deliveries are ignored.
             dry_run: Whether to change nothing.
             seconds: After so long nothing new begins. None: no limit.
             lease_duration: How long a lease lasts that is not renewed.
@@ -75,9 +76,9 @@ class Reconciliation:
         self._advanced = advanced
 
     async def run(self) -> None:
-        """One run over all webhooks. `reports` has what was done so far, one for each.
+        """One run over all webhooks. `reports` has the results so far, one for each webhook.
 
-        Raises ValueError where the ledger could never be reached.
+        Raises ValueError where the settings cannot lead to a ledger.
         """
         plan = self._plan()
         at_a_time = asyncio.Semaphore(_WEBHOOKS_AT_A_TIME)
@@ -92,7 +93,7 @@ class Reconciliation:
                     self.reports.append(run.report)
                     await run.run(management)
 
-            # In random order: slow webhooks must not always come before the same others.
+            # In random order, so that the same webhooks do not always wait behind slow ones.
             webhooks = random.sample(self._settings.webhooks, len(self._settings.webhooks))
             await asyncio.gather(*map(reconcile, webhooks))
 
@@ -107,7 +108,7 @@ class Reconciliation:
 
 
 def login_server(webhook: Webhook, allowed: AllowList, endpoint: str) -> str:
-    """The login server of a webhook's registry: the allowed one, or else the cloud's usual one."""
+    """The login server of a webhook's registry: from the allow-list, else by the cloud's suffix."""
     listed = allowed.of_resource(webhook.registry_id)
     if listed:
         return listed.login_server

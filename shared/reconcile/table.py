@@ -1,4 +1,4 @@
-"""The table of the storage account that the ledger and the leases are in."""
+"""The table with the ledger and the leases."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,6 +17,7 @@ TABLE = "acrrecovered"
 
 CALL_SECONDS = 10
 
+# https://learn.microsoft.com/azure/storage/tables/authorize-access-azure-active-directory
 _ROLE = "an identity needs the role Storage Table Data Contributor"
 
 
@@ -28,7 +29,7 @@ class LedgerUnavailable(Exception):
 async def table_call(
     seconds: float = CALL_SECONDS, passed_on: type[Exception] | tuple[()] = ()
 ) -> AsyncIterator[None]:
-    """Turns whatever goes wrong in a call of the table service into LedgerUnavailable.
+    """Turns every failure of a call of the table service into LedgerUnavailable.
 
     Exceptions of the class `passed_on` stay as they are.
     """

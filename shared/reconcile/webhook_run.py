@@ -30,20 +30,20 @@ from shared.reconcile.report import (
 )
 from shared.reconcile.table import LedgerUnavailable
 
-# After the deadline, what has begun gets so long to end.
+# After the deadline, work that has begun gets so long to end.
 GRACE_SECONDS = 30
 
-# So many events of a webhook at a time.
+# Of one webhook.
 _EVENTS_AT_A_TIME = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What holds for all webhooks of a run.
+    """The options of a run, for all webhooks.
 
     Args:
-        window: From when on deliveries are looked at, and what time it is.
-        horizon: What the ledger remembers from before is forgotten.
+        window: The deliveries that the run considers, by time.
+        horizon: Ledger rows from before this time are removed.
         deadline: Nothing new begins after this time of the running loop's clock. None: no limit.
         dry_run: Whether nothing may change.
         login_server: The login server of a webhook's registry.
@@ -64,10 +64,10 @@ class _TimeOver(Exception):
 
 
 class WebhookRun:
-    """Sends what one webhook missed through the pipeline.
+    """Sends the missed deliveries of one webhook through the pipeline.
 
-    An event is entered in the ledger after it is stored: a run that is killed loses nothing, and at
-    worst an event comes twice, under the same id.
+    A delivery is entered in the ledger after its event is stored. A run that is killed loses
+    nothing: at worst an event is stored twice, under the same id.
     """
 
     def __init__(
@@ -79,9 +79,9 @@ class WebhookRun:
         self._pipeline = pipeline
         self._ledger = ledger
         self._lease = lease
-        # The row keys of what was recovered already. Looked up when the first entry is missed.
+        # The row keys of recovered deliveries. Read when the first missed entry is found.
         self._known: dict[str, datetime] | None = None
-        # The row keys of what the delivery log still lists: nothing of that may be forgotten.
+        # The row keys of what the delivery log still lists: these rows must stay.
         self._listed: set[str] = set()
 
     async def run(self, management: Management) -> None:
@@ -138,7 +138,7 @@ class WebhookRun:
         if new and not self._plan.dry_run:
             self._require_time()
             if not await self._lease.acquire_or_renew():
-                # Until now another run may have worked on it.
+                # Another run may have worked on the webhook until now.
                 self._known = None
                 new = await self._new(once)
         self.report.entries[KNOWN] += len(once) - len(new)
@@ -163,10 +163,9 @@ class WebhookRun:
         delivery = Delivery(entry.body, self._registry(entry), None, now, recovered_at=now)
         problem = None
         if entry.verdict is Verdict.MALFORMED:
-            detail = (
-                f"Entry {quoted(entry.id)} in the record of {self._webhook.label} is malformed."
-            )
-            problem = Problem(Kind.INVALID_RECORD, detail)
+            log_of = f"the delivery log of {self._webhook.label}"
+            detail = f"Entry {quoted(entry.id)} of {log_of} is malformed."
+            problem = Problem(Kind.INVALID_LOG_ENTRY, detail)
         try:
             outcome = await self._pipeline.recover(delivery, problem)
         except Exception as error:  # noqa: BLE001 (one event must not stop the others)
@@ -174,7 +173,7 @@ class WebhookRun:
             count[FAILED] += 1
             return
         if outcome.loss:
-            self.report.error = f"Storage did not take all of them: {outcome.loss.detail}"
+            self.report.error = f"Storage did not store all of them: {outcome.loss.detail}"
             count[NOT_STORED] += 1
             return
         count[REJECTED_NOW if outcome.response.status >= 400 else RECOVERED] += 1
@@ -189,7 +188,7 @@ class WebhookRun:
         return self._plan.login_server(self._webhook)
 
     async def _forget(self) -> None:
-        """Forgets what is old and no longer listed. The delivery log was read to its end."""
+        """Removes old ledger rows that the delivery log, read to its end, no longer lists."""
         if self._known is None or self._plan.dry_run:
             return
         old = {key for key, at in self._known.items() if at < self._plan.horizon} - self._listed

@@ -1,1 +1,1 @@
-"""All that talks to Azure Storage queues."""
+"""Everything that talks to Azure Storage queues."""

@@ -32,7 +32,7 @@ def _check_url(text: str) -> None:
     url = urlsplit(text)
     try:
         (url.hostname or "").encode("idna")
-        # The SDK puts https:// before what does not begin with http.
+        # The SDK puts https:// before a URL that does not begin with http.
         usable = bool(url.hostname) and not url.netloc.endswith(":") and url.port != 0
     except ValueError:
         usable = False

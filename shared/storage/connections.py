@@ -4,14 +4,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-# The first that is set is taken.
+# The app uses the first that is set.
 NAMES = ("AcrEventsStorage", "AzureWebJobsStorage")
 
 _MANAGED_IDENTITY = "managedidentity"
 
-# What may stand behind a name and two underscores; the first two say where the account is.
+# What may follow a name and two underscores. The first two locate the account.
+# https://learn.microsoft.com/azure/azure-functions/functions-reference
 PARTS = ("queueServiceUri", "accountName", "tableServiceUri", "credential", "clientId")
 
+# https://learn.microsoft.com/azure/storage/common/storage-account-overview#storage-account-name
 _ACCOUNT = re.compile(r"[a-z0-9]{3,24}")
 _HTTPS = re.compile(r"https://[A-Za-z0-9.-]+(?::[0-9]{1,5})?(?:/[A-Za-z0-9._/-]*)?")
 
@@ -29,7 +31,7 @@ class Principal:
     """The identity for which the platform issues tokens.
 
     `managed`: the app's managed identity, the user-assigned one of `client_id` where that is given.
-    Otherwise whatever the developer is logged in with.
+    Otherwise the login of the developer.
     """
 
     managed: bool
@@ -49,7 +51,7 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The account's queues and tables by their URLs; None where that of the tables is not known."""
+    """The URLs of the queues and the tables. The latter is None where it is not known."""
 
     name: str
     queue_service_uri: str
@@ -92,8 +94,8 @@ def _require_known(given: Mapping[str, str], name: str) -> None:
     for setting in parts:
         if setting not in known:
             raise ValueError(f"{setting} is not known; known are: {', '.join(known)}")
-    tells_where = {name, *known[:2]}
-    if parts and tells_where.isdisjoint(given):
+    locations = {name, *known[:2]}
+    if parts and locations.isdisjoint(given):
         raise ValueError(f"{parts[0]} is set, but {known[0]} is not")
 
 
@@ -101,7 +103,8 @@ def _identity(given: Mapping[str, str], name: str) -> Identity | None:
     queues = _uri(given, name, "queue")
     if queues is None:
         return None
-    # Where nothing else is said, an account's tables are beside its queues.
+    # By default, the two URLs of an account differ in the name of the service only.
+    # https://learn.microsoft.com/azure/storage/common/storage-account-overview#standard-endpoints
     tables = _uri(given, name, "table")
     if tables is None and ".queue." in queues:
         tables = queues.replace(".queue.", ".table.", 1)

@@ -17,22 +17,22 @@ from shared.storage.transport import USER_AGENT
 # A request for a token may outlive the delivery that started it.
 _REQUEST_TIMEOUT_SECONDS = 10
 
-# A token that is valid for longer still serves while it is renewed.
+# A token that is valid for longer is used while it is renewed.
 _LEAST_VALIDITY_SECONDS = 60
-# A delivery waits so long for the new token then.
+# In that case, a delivery waits so long for the new token.
 _RENEWAL_WAIT_SECONDS = 0.2
 
-# Between two reasons in the log.
+# Between two log lines with a reason.
 _LOG_INTERVAL_SECONDS = 10
 
-# It writes a page for each failure. The reason is in our own log.
+# azure.identity logs a page for each failure. Our own log has the reason.
 logging.getLogger("azure.identity").setLevel(logging.CRITICAL)
 
 _LOG = logging.getLogger("acr_webhook")
 
 
 class TokenUnavailable(ClientAuthenticationError):
-    """No access token can be had for the identity. The reason is in the log."""
+    """There is no access token for the identity. The log has the reason."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -42,7 +42,7 @@ class TokenUnavailable(ClientAuthenticationError):
 
 
 def prepare() -> None:
-    """Imports the credentials' package. For apps with an identity, at their start."""
+    """Imports the package of the credentials, so that no delivery waits for the import."""
     import_module("azure.identity.aio")
 
 
@@ -61,16 +61,16 @@ def credential(principal: Principal, transport: AioHttpTransport) -> AsyncTokenC
             user_agent=USER_AGENT,
             **({"managed_identity_client_id": principal.client_id} if principal.client_id else {}),
         )
-    # An SDK client asks a credential for tokens and for nothing else.
+    # An SDK client calls `get_token` and nothing else.
     return cast("AsyncTokenCredential", SharedTokenCredential(source))
 
 
 class SharedTokenCredential:
     """Shares one request for a token among all that wait for it.
 
-    The request goes on when the delivery that started it gives up. Otherwise a platform that takes
-    longer than one attempt to send would never get to answer. While a token is renewed, the old one
-    serves as long as it is valid.
+    The request continues when the delivery that started it gives up. Otherwise a platform that
+    needs longer than one attempt to send could never respond. While a token is renewed, the old one
+    is used as long as it is valid.
     """
 
     def __init__(self, source: AsyncTokenCredential) -> None:
@@ -101,7 +101,7 @@ class SharedTokenCredential:
             now = asyncio.get_running_loop().time()
             if now - self._logged_at >= _LOG_INTERVAL_SECONDS:
                 self._logged_at = now
-                reason = str(error).partition("\n")[0] or "no answer in time"
+                reason = str(error).partition("\n")[0] or "no response in time"
                 _LOG.error("acr_identity %s: %s", type(error).__name__, reason)
             raise TokenUnavailable from error
         self._tokens[key] = token

@@ -1,17 +1,17 @@
-"""What went wrong with Storage, in words that show neither the account's name nor a key."""
+"""Failures of Storage, in words that show neither the account's name nor a key."""
 
 from azure.core.exceptions import AzureError, HttpResponseError, ServiceResponseTimeoutError
 from azure.storage.queue import StorageErrorCode
 
 from shared.storage.credentials import TokenUnavailable
 
-# Storage's error code where it knows the identity, but no role of it allows the operation.
+# Storage's error code for an identity that it knows, but that no role allows the operation.
 # https://learn.microsoft.com/rest/api/storageservices/common-rest-api-error-codes
 _DENIED = "AuthorizationPermissionMismatch"
 
 
 class StorageUnavailable(Exception):
-    """Storage did not do its part for `queue` in time. The message says why."""
+    """Storage did not complete a request for `queue` in time. The message says why."""
 
     def __init__(self, queue: str, error: Exception) -> None:
         super().__init__(f"{queue}: {reason(error)}")
@@ -32,7 +32,7 @@ def may_pass(error: Exception) -> bool:
 
 
 def is_missing(error: Exception) -> bool:
-    """Whether Storage says that there is no such queue. Other servers answer 404 as well."""
+    """Whether Storage reports a missing queue. Other servers respond 404 as well."""
     return (
         isinstance(error, HttpResponseError)
         and error_code(error) == StorageErrorCode.QUEUE_NOT_FOUND
@@ -45,30 +45,31 @@ def is_denied(error: Exception) -> bool:
 
 
 def error_code(error: HttpResponseError) -> str | None:
-    """Storage's own code. The SDK sets it, though its types do not say so."""
+    """Storage's own code. The SDK sets it, although its types do not declare it."""
     code = getattr(error, "error_code", None)
     return str(getattr(code, "value", code)) if code else None
 
 
 def reason(error: Exception) -> str:
-    """Why Storage did not do its part."""
+    """Why a request to Storage failed."""
     if isinstance(error, MayNotCreate):
         return (
             "there is no such queue, and the app may not create it: create it, or give the "
             "app's identity the role Storage Queue Data Contributor"
         )
     if is_denied(error):
+        # https://learn.microsoft.com/azure/storage/queues/authorize-access-azure-active-directory
         return (
             "Storage does not allow it: an identity needs the role Storage Queue Data Message "
             "Sender to send, Storage Queue Data Reader to look at messages, Storage Queue Data "
-            "Contributor to take them (a new assignment takes some minutes)"
+            "Contributor to take them (a new assignment can take 30 minutes)"
         )
     if isinstance(error, TokenUnavailable):
         return str(error)
     if isinstance(error, HttpResponseError) and error.status_code is not None:
-        return f"Storage answered {error.status_code} {error_code(error) or error.reason}"
+        return f"Storage responded {error.status_code} {error_code(error) or error.reason}"
     if isinstance(error, TimeoutError | ServiceResponseTimeoutError):
-        return "Storage did not answer in time"
+        return "Storage did not respond in time"
     if isinstance(error, AzureError | OSError):
         return "Storage cannot be reached"
-    return f"Storage's answer made the SDK fail ({type(error).__name__})"
+    return f"the SDK failed on Storage's response ({type(error).__name__})"

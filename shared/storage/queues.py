@@ -22,19 +22,21 @@ from shared.storage.errors import (
 )
 from shared.storage.retry import retry_until
 
+# Without this value, a message expires after seven days.
 # https://learn.microsoft.com/rest/api/storageservices/put-message
 NEVER_EXPIRES = -1
 
-# As many as one peek shows. A message that a reader gave back may lie behind younger ones.
+# The most that one peek returns. A message that a reader gave back can be behind younger ones.
 # https://learn.microsoft.com/rest/api/storageservices/peek-messages
 _PEEK_MESSAGES = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """The approximate number of messages on a queue, and since when the oldest waits.
+    """The approximate number of messages on a queue, and when the oldest was inserted.
 
-    A message that a reader has in hand is counted, but does not wait.
+    The number includes messages that a reader has in hand. The time does not consider them.
+    https://learn.microsoft.com/rest/api/storageservices/get-queue-metadata
     """
 
     messages: int
@@ -44,11 +46,11 @@ class Depth:
 class StorageQueues:
     """The queues of one storage account, with one client each, made on first use.
 
-    Clients belong to the event loop that first used them. On another loop they are made anew.
+    A client belongs to the event loop that first used it. On another loop, new clients are made.
     """
 
     def __init__(self, connection: Connection) -> None:
-        """Raises ValueError where nothing could ever be reached by `connection`."""
+        """Raises ValueError where `connection` could never reach an account."""
         check(connection)
         if isinstance(connection, Identity):
             credentials.prepare()
@@ -63,7 +65,8 @@ class StorageQueues:
         """Returns once Storage has confirmed `message` on `queue`. Creates a missing queue.
 
         The message is base64-encoded, as Functions consumers expect, and never expires. Errors
-        that may pass are retried until the deadline, so a message can arrive twice.
+        that may pass are retried until the deadline, so a message can be stored twice.
+        https://learn.microsoft.com/azure/azure-functions/functions-bindings-storage-queue
 
         Args:
             queue: The queue's name.
@@ -82,9 +85,9 @@ class StorageQueues:
             raise StorageUnavailable(queue, error) from error
 
     async def probe(self, queue: str, deadline: float) -> None:
-        """Returns once Storage has answered for `queue`. A missing queue is no error.
+        """Returns once Storage has responded for `queue`. A missing queue is no error.
 
-        To an identity that may only send, Storage says no more than that it knows the identity.
+        For an identity that may only send, this shows only that Storage knows the identity.
 
         Raises StorageUnavailable.
         """
@@ -96,7 +99,7 @@ class StorageQueues:
                 raise StorageUnavailable(queue, error) from error
 
     async def depth(self, queue: str, deadline: float) -> Depth:
-        """How much lies on `queue`: nothing where there is no such queue.
+        """The depth of `queue`: no messages where there is no such queue.
 
         Raises StorageUnavailable.
         """
@@ -144,11 +147,12 @@ async def _send(client: QueueClient, message: bytes, request_id: str | None) -> 
 
 
 async def _create(client: QueueClient) -> None:
-    """Creates the queue, or finds that it is there. Raises MayNotCreate."""
+    """Creates the queue, if it does not exist. Raises MayNotCreate."""
     try:
         await client.create_queue()
     except ResourceExistsError as error:
-        # Also raised for a queue that is being deleted: that one is not there yet.
+        # Also raised for a queue that is being deleted: it does not exist yet.
+        # https://learn.microsoft.com/rest/api/storageservices/queue-service-error-codes
         if error_code(error) != StorageErrorCode.QUEUE_ALREADY_EXISTS:
             raise
     except HttpResponseError as error:

@@ -1,15 +1,15 @@
 """Retries under a deadline.
 
-The SDK's own retries sleep up to 93 seconds in all (measured), far beyond the five seconds that the
-registry waits.
+The SDK's own retries sleep up to 93 seconds in all (measured). The registry waits five seconds
+(reported: https://github.com/MicrosoftDocs/azure-docs/issues/54638).
 """
 
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
 
-# An attempt may take half of the time that is left: a slow account can answer, and after a stalled
-# connection there is time for another one.
+# An attempt may take half of the time that is left. A slow account can respond within it, and a
+# stalled connection leaves time for another attempt.
 _SHARE = 0.5
 _SHORTEST_ATTEMPT_SECONDS = 0.5
 _FIRST_PAUSE_SECONDS = 0.05
@@ -21,8 +21,8 @@ async def retry_until(
 ) -> None:
     """Calls `attempt` until it succeeds, its error cannot pass, or the deadline is near.
 
-    Raises the error of the last attempt. An attempt that the deadline cut off says less than the
-    one before it, so the earlier error is raised then.
+    Raises the error of the last attempt. If the deadline cut that attempt off, the error of an
+    earlier attempt explains more, and is raised instead.
 
     Args:
         deadline: A time of the running loop's clock.
@@ -37,7 +37,7 @@ async def retry_until(
             async with asyncio.timeout_at(_end_of_attempt(deadline)):
                 await attempt()
             return
-        except Exception as error:  # noqa: BLE001 (which errors may pass is for the caller)
+        except Exception as error:  # noqa: BLE001 (the caller decides which errors may pass)
             if cause is None or not isinstance(error, TimeoutError):
                 cause = error
             pause *= random.uniform(1, 2)  # noqa: S311 (jitter, not a secret)

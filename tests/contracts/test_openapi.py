@@ -23,7 +23,7 @@ SCHEMAS = OPENAPI["components"]["schemas"]
 ACTIONS = json.loads((ROOT / "shared" / "actions.json").read_bytes())
 
 # Only deliveries from the delivery log have this kind, and they get no response.
-OVER_HTTP = [kind for kind in Kind if kind is not Kind.INVALID_RECORD]
+OVER_HTTP = [kind for kind in Kind if kind is not Kind.INVALID_LOG_ENTRY]
 
 
 def _retrieve(uri: str) -> Resource[Any]:

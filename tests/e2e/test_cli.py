@@ -31,7 +31,7 @@ def test_demo_shows_deliveries_and_queues() -> None:
         "acr-rejected": "/request is required",
     }.items():
         assert re.search(rf"│ {queue} +│ [^│]+│ {re.escape(subject)}", result.output)
-    assert "each where it belongs" in result.output
+    assert "each as expected" in result.output
 
 
 PUSH = examples.documented("push")
@@ -41,7 +41,7 @@ PUSH = examples.documented("push")
     ("steps", "says"),
     [
         ([demo.Step("push", PUSH, 202, ["acr-delete"])], "push: is not on acr-delete"),
-        ([demo.Step("push", PUSH, 422, ["acr-push"])], "push: answered 202, not 422"),
+        ([demo.Step("push", PUSH, 422, ["acr-push"])], "push: got 202, not 422"),
         ([demo.Step("push", PUSH, 202, [])], "1 messages are on the queues, not 0"),
     ],
 )
@@ -86,7 +86,7 @@ def test_demo_ignores_settings_and_follows_routes(
     (app / "node_modules").symlink_to(processes.ROOT / "node_modules")
     result = Command("demo", folder=app, settings={}).wait()
     assert result.status == 0, result.errors
-    assert "each where it belongs" in result.output
+    assert "each as expected" in result.output
 
 
 @pytest.mark.parametrize("command", [[], ["host"], ["start"], ["demo"], ["send"], ["peek"]])

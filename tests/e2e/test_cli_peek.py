@@ -74,7 +74,7 @@ def test_peek_names_storage_setting_or_error() -> None:
     assert invalid.status == 1
     assert "AcrEventsStorage: its account key is not base64" in invalid.errors
     unset = run_tools("peek", AcrEventsStorage="", AzureWebJobsStorage="")
-    assert "taking Azurite on port 10001" in unset.errors
+    assert "using Azurite on port 10001" in unset.errors
     unreachable = run_tools("peek", "--queue-port", str(free_port()))
     assert unreachable.status == 1
     assert "The queues cannot be read" in unreachable.errors

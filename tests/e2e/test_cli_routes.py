@@ -23,7 +23,7 @@ def test_routes_check_lists_unmatched_actions(tmp_path: Path) -> None:
     file.write_text('{"routes": [{"queue": "one", "actions": ["*push"]}], "rejectedQueue": "r-r"}')
     result = run_tools("routes", "check", "--file", str(file))
     assert result.status == 0
-    assert re.findall(r"No route takes (\w+)\.", result.output) == [
+    assert re.findall(r"No route matches the action (\w+)\.", result.output) == [
         "delete", "quarantine", "chart_delete"
     ]  # fmt: skip
 
@@ -71,4 +71,4 @@ def test_routes_explain_exits_1_without_match(tmp_path: Path) -> None:
     result = run_tools("routes", "explain", "push", "web:latest", "--file", str(file))
     assert result.status == 1
     assert 'tags: "latest" is none of: v*' in result.output
-    assert "No route takes it." in result.output
+    assert "No route matches the event." in result.output

@@ -134,7 +134,7 @@ def test_start_uses_installed_core_tools(tmp_path: Path) -> None:
     func.chmod(0o755)
     with _started(PATH=f"{tmp_path}:{os.environ['PATH']}") as (output, port):
         assert f"func was called: start --port {port}" in output
-        assert "The function answers" in output
+        assert "The function is ready" in output
 
 
 @pytest.mark.parametrize("option", ["--port", "--queue-port"])

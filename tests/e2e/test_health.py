@@ -64,7 +64,7 @@ async def test_stalled_storage_gets_503_in_time(
         f"queue {name}" for name in QUEUES
     ]
     # The reason is in the log, not in the response.
-    assert "acr_health acr-push: Storage did not answer in time" in caplog.text
+    assert "acr_health acr-push: Storage did not respond in time" in caplog.text
     assert processes.ACCOUNT not in response.body.decode()
     assert "127.0.0.1" not in response.body.decode()
     await app.queues.close()

@@ -69,7 +69,7 @@ async def test_unrouted_event_follows_setting(
     status, response, delivery = await _post(http, serve(routes, ACR_KEEP_UNROUTED="true"), base)
     assert status == 422
     assert response["detail"] == (
-        f'No route in routes.json takes this push of "base@{delivery["target"]["digest"]}".'
+        f'No route in routes.json matches this push of "base@{delivery["target"]["digest"]}".'
     )
     [dead_letter] = await storage.documents("kept")
     assert (dead_letter["reason"], dead_letter["status"]) == ("unrouted", 422)

@@ -82,7 +82,7 @@ async def test_longest_message_is_stored_whole(
 async def test_refused_message_fails_at_once(queues: StorageQueues) -> None:
     """A message that Storage refuses is an error well before the deadline."""
     started = asyncio.get_running_loop().time()
-    with pytest.raises(StorageUnavailable, match="acr-push: Storage answered 4"):
+    with pytest.raises(StorageUnavailable, match="acr-push: Storage responded 4"):
         await queues.send("acr-push", b"x" * (MAX_MESSAGE_BYTES + 1), _deadline(30))
     assert asyncio.get_running_loop().time() - started < 20
 
@@ -139,7 +139,7 @@ async def test_send_timeout_keeps_earlier_503(listen: Listen) -> None:
 
     account = processes.connection_string(await listen(refuse_once))
     queues = StorageQueues(ConnectionString("AcrEventsStorage", account))
-    with pytest.raises(StorageUnavailable, match="acr-push: Storage answered 503 Busy"):
+    with pytest.raises(StorageUnavailable, match="acr-push: Storage responded 503 Busy"):
         await queues.send("acr-push", b"x", _deadline(3))
     assert request_count > 1
     await queues.close()
@@ -154,7 +154,7 @@ async def test_foreign_404_is_an_error(listen: Listen) -> None:
     connection = processes.connection_string(await listen(respond_404))
     queues = StorageQueues(ConnectionString("AcrEventsStorage", connection))
     for ask in (queues.probe, queues.depth):
-        with pytest.raises(StorageUnavailable, match="acr-push: Storage answered 404"):
+        with pytest.raises(StorageUnavailable, match="acr-push: Storage responded 404"):
             await ask("acr-push", _deadline())
     await queues.close()
 
@@ -173,7 +173,7 @@ async def test_wrong_key_error_hides_key(azurite: str) -> None:
     queues = StorageQueues(ConnectionString("AcrEventsStorage", wrong))
     with pytest.raises(StorageUnavailable) as caught:
         await queues.send("acr-push", b"x", _deadline(30))
-    assert str(caught.value) == "acr-push: Storage answered 403 AuthenticationFailed"
+    assert str(caught.value) == "acr-push: Storage responded 403 AuthenticationFailed"
     await queues.close()
 
 

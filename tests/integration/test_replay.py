@@ -126,7 +126,7 @@ async def test_unreadable_dead_letter_stays(storage: StorageAccount) -> None:
     await client.send_message("not even base64!")
     result = _replay(storage.connection)
     assert result.status == 1
-    assert re.search(r"stays: not a record[^│]*│ 2 ", result.output)
+    assert re.search(r"stays: not a dead letter +│ 2 ", result.output)
     assert re.search(r"stays: kept incomplete[^│]*│ 1 ", result.output)
     found = {message.content[:9] for message in await client.peek_messages(max_messages=32)}
     assert found == {"bm90IGEgc", "not even ", b64encode(b'{"reason"').decode()[:9]}
@@ -156,7 +156,7 @@ async def test_missing_queue_replays_nothing(storage: StorageAccount) -> None:
     assert _replay(storage.connection).status == 0
 
 
-async def test_invalid_setting_is_named(storage: StorageAccount) -> None:
+async def test_replay_names_invalid_setting(storage: StorageAccount) -> None:
     """Replay fails with an error that names an invalid setting."""
     result = _replay(storage.connection, ACR_REGISTRIES="a b")
     assert result.status == 1

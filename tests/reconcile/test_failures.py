@@ -40,11 +40,11 @@ async def _stall(_: web.Request) -> web.Response:
         (_responds(401), "401: the app's identity may not read the delivery log"),
         (_responds(404), "404: there is no such webhook: correct its resource id in ACR_WEBHOOKS"),
         (_responds(429, {"Retry-After": "17"}), "429: too many requests for 17 seconds"),
-        (_responds(500), "500: the next run asks again"),
+        (_responds(500), "500: the next run tries again"),
         (_responds(200, body="{"), "the response cannot be read"),
         (_responds(200, body="[]"), "the response cannot be read"),
         (_responds(200, body='{"value": null}'), "the response cannot be read"),
-        (_stall, "no response within 1 seconds: the next run asks again"),
+        (_stall, "no response within 1 seconds: the next run tries again"),
     ],
 )  # fmt: skip
 async def test_unreadable_delivery_log_is_named(
@@ -77,7 +77,7 @@ async def test_later_run_recovers_unstored_events(
     )
     result = await reconcile(AcrEventsStorage=without_queues, ACR_BUDGET_SECONDS="2")
     assert result.status == 1
-    assert "Storage did not take all of them: acr-push: Storage cannot be reached" in result.output
+    assert "Storage did not store all of them: acr-push: Storage cannot be reached" in result.output
     assert result.counts == {"not stored": 100}
     assert "acr_lost_delivery" not in result.output  # the delivery log has them
     result = await reconcile()

@@ -40,7 +40,7 @@ def test_own_rejection_is_recognized_by_response(kind: Kind) -> None:
         assert entry.verdict is Verdict.REFUSED
 
 
-@pytest.mark.parametrize("kind", [Kind.FAULT, Kind.STORAGE_UNAVAILABLE])
+@pytest.mark.parametrize("kind", [Kind.INTERNAL_ERROR, Kind.STORAGE_UNAVAILABLE])
 def test_own_5xx_response_is_missed(kind: Kind) -> None:
     """An entry with the app's own 5xx response counts as missed."""
     response = problem_details(Problem(kind, "because")).body.decode()

@@ -134,7 +134,7 @@ async def test_lost_delivery_line_keeps_its_fields(caplog: pytest.LogCaptureFixt
     [line] = _lines(caplog, "acr_lost_delivery")
     assert line == {
         "reason": "storage-unavailable",
-        "detail": "acr-rejected: Storage did not answer in time.",
+        "detail": "acr-rejected: Storage did not respond in time.",
         "queues": ["acr-rejected"],
         "receivedAt": "2026-11-21T12:00:05Z",
         "registry": "myregistry.azurecr.io",
@@ -167,7 +167,7 @@ class _Storage:
 async def test_queue_line_keeps_its_fields(caplog: pytest.LogCaptureFixture) -> None:
     """A line `acr_queue` has two numbers, or the error that took their place."""
     await queue_depth.report(Routes.parse(json.dumps(CHARTS).encode(), {}), _Storage())
-    error = "charts: Storage did not answer in time"
+    error = "charts: Storage did not respond in time"
     assert _lines(caplog, "acr_queue") == [
         {"queue": "charts", "rejected": False, "error": error},
         {"queue": "acr-rejected", "rejected": True, "messages": 7, "oldest_seconds": 0},
@@ -179,7 +179,7 @@ async def test_queue_line_keeps_its_fields(caplog: pytest.LogCaptureFixture) -> 
     [
         (SettingsError("ACR_X is odd"), "acr_health settings: ACR_X is odd"),
         (RoutesError("a route is odd"), "acr_health routes: a route is odd"),
-        (None, "acr_health charts: Storage did not answer in time"),
+        (None, "acr_health charts: Storage did not respond in time"),
     ],
 )
 async def test_health_line_keeps_its_form(
@@ -287,7 +287,7 @@ async def _reconcile(*, dry_run: bool) -> _Azure:
 async def test_reconcile_line_keeps_its_counts(caplog: pytest.LogCaptureFixture) -> None:
     """A line `acr_reconcile` counts the entries under these names."""
     await _reconcile(dry_run=False)
-    detail = "acr-chart-push: Storage did not answer in time."
+    detail = "acr-chart-push: Storage did not respond in time."
     assert _lines(caplog, "acr_reconcile") == [
         {
             "webhook": "Contoso/Events",
@@ -302,7 +302,7 @@ async def test_reconcile_line_keeps_its_counts(caplog: pytest.LogCaptureFixture)
             "rejected now": 2,
             "not stored": 1,
             "failed": 1,
-            "error": f"Storage did not take all of them: {detail}",
+            "error": f"Storage did not store all of them: {detail}",
         }
     ]
 
@@ -335,7 +335,7 @@ def test_problem_details_keep_their_order() -> None:
     body = problem_details(Problem(Kind.UNROUTED, "Why.")).body.decode()
     assert body == (
         '{"type": "https://acr-webhook.example/problems/unrouted", '
-        '"title": "No route takes the event", "status": 422, "detail": "Why.", '
+        '"title": "No route matches the event", "status": 422, "detail": "Why.", '
         '"errors": [{"pointer": "", "detail": "Why."}]}'
     )
 

@@ -204,7 +204,7 @@ async def test_fallback_log_names_failed_queue(
     [line] = [m for m in caplog.messages if m.startswith("acr_lost_delivery ")]
     lost = json.loads(line.partition(" ")[2])
     assert (lost["reason"], lost["queues"]) == ("storage-unavailable", ["two"])
-    assert lost["detail"] == "two: Storage did not answer in time."
+    assert lost["detail"] == "two: Storage did not respond in time."
     assert json.loads(lost["body"]["content"]) == example("push")
 
 

@@ -14,10 +14,10 @@ def test_reasons_and_statuses_stay() -> None:
         ("event-too-large", 413, "The event does not fit a queue message"),
         ("unknown-action", 422, "The action is not known"),
         ("invalid-delivery", 422, "The delivery violates the schema of its action"),
-        ("unrouted", 422, "No route takes the event"),
-        ("invalid-registry", 422, "The registry parameter cannot be right"),
-        ("invalid-record", 422, "The registry's record holds no delivery"),
-        ("fault", 500, "The function failed"),
+        ("unrouted", 422, "No route matches the event"),
+        ("invalid-registry", 422, "The registry parameter is invalid"),
+        ("invalid-record", 422, "The delivery log's entry holds no delivery"),
+        ("fault", 500, "The app had an internal error"),
         ("storage-unavailable", 503, "The delivery could not be stored"),
     ]
 

@@ -18,7 +18,7 @@ _PLOT = 550  # width of the axis; the figures stand to the right of it
 _TOP, _LINE, _BAR, _GAP = 76, 18, 18, 22
 _LABEL_CHARS = 104
 
-# Blue and orange differ for everyone; the text says it too.
+# Everyone can distinguish blue from orange. The text has the same information.
 _REACHED, _MISSED = "#0969da", "#bc4c00"
 
 _STYLE = """\
@@ -30,7 +30,7 @@ text { font: 13px system-ui, "Segoe UI", Helvetica, Arial, sans-serif; fill: #1f
 
 @dataclass(frozen=True)
 class Bar:
-    """A row of the report's table of ratios: what is drawn of it."""
+    """The drawn part of a row in the table of ratios."""
 
     meaning: str
     median: str
@@ -44,7 +44,7 @@ class Bar:
 
     @property
     def text(self) -> str:
-        """The figures, in words that need no chart."""
+        """The figures as text."""
         verdict = "reached" if self.reached else "missed"
         return f"{self.median}, target {self.target}, {verdict}"
 
@@ -61,13 +61,13 @@ def svg(report: str) -> str:
     rows = bars(report)
     scale = _PLOT / max(2, *(bar.share for bar in rows))
     bottom = _TOP + sum(_height(bar) for bar in rows)
-    said = ". ".join(f"{bar.meaning}: {bar.text}" for bar in rows)
+    described = ". ".join(f"{bar.meaning}: {bar.text}" for bar in rows)
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {bottom}" role="img" '
             'aria-labelledby="title description">',
             '<title id="title">Benchmark ratios with their targets</title>',
-            f'<desc id="description">Medians. {escape(said, quote=False)}.</desc>',
+            f'<desc id="description">Medians. {escape(described, quote=False)}.</desc>',
             f"<style>\n{_STYLE}\n</style>",
             f'<rect width="{_WIDTH}" height="{bottom}" rx="6" fill="#ffffff"/>',
             _text(_MARGIN, 30, "Benchmark ratios with their targets", "heading"),

@@ -1,4 +1,4 @@
-"""A line to Azurite on which every answer takes a while, as from a storage account elsewhere."""
+"""A proxy to Azurite that delays every response, as from a storage account far away."""
 
 import asyncio
 import re
@@ -10,10 +10,10 @@ _QUEUES = re.compile(r"(?<=QueueEndpoint=http://127\.0\.0\.1:)\d+")
 
 
 @contextmanager
-def slow_line(connection: str, pause: float) -> Iterator[str]:
-    """`connection`, a connection string of an Azurite, by way of a line.
+def latency_proxy(connection: str, pause: float) -> Iterator[str]:
+    """`connection`, a connection string of an Azurite, through a proxy.
 
-    Each answer arrives `pause` seconds late; answers do not wait for each other.
+    Each response arrives `pause` seconds late. Responses do not wait for each other.
     """
     found = _QUEUES.search(connection)
     if found is None:
@@ -34,10 +34,10 @@ async def _open(target: int, pause: float) -> int:
     call_later = asyncio.get_running_loop().call_later
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        answers, requests = await asyncio.open_connection("127.0.0.1", target)
+        responses, requests = await asyncio.open_connection("127.0.0.1", target)
 
         async def back() -> None:
-            while data := await answers.read(65536):
+            while data := await responses.read(65536):
                 call_later(pause, writer.write, data)
             call_later(pause, writer.close)
 

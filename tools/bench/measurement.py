@@ -1,4 +1,4 @@
-"""Runs what is measured, the subjects, in processes of their own."""
+"""Runs each subject of the benchmark in a process of its own."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ from tools.localhost.processes import ROOT
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a number of deliveries took."""
+    """The time, CPU time and memory of a number of deliveries."""
 
     count: int
     seconds: float
@@ -37,7 +37,7 @@ def subject(connection: str, name: str, counts: Sequence[int]) -> Iterator[Itera
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,
-        start_new_session=True,  # Ctrl-C is for us, who end it
+        start_new_session=True,  # Ctrl-C reaches this process, which ends the child
     )
     try:
         yield _measurements(name, process, counts)

@@ -25,7 +25,7 @@ _BAR = 40  # characters
 
 @dataclass(frozen=True)
 class Target:
-    """What a ratio must reach: at least `bound`, or at most."""
+    """The target of a ratio: at least `bound`, or at most."""
 
     bound: float
     at_least: bool
@@ -74,7 +74,7 @@ class Load:
     latencies: list[float] = field(default_factory=list)  # seconds, of all laps
 
     def row(self) -> list[str]:
-        """Deliveries per second, and the milliseconds within which 50 % and 99 % are answered."""
+        """Deliveries per second, and the 50th and 99th percentile of milliseconds to a response."""
         percentiles = quantiles(self.latencies, n=100)
         return [
             str(self.concurrent),
@@ -86,7 +86,7 @@ class Load:
 
 
 def machine() -> dict[str, str]:
-    """What the figures were measured on: nothing that names the machine itself."""
+    """The machine and the versions of the measurement, without the name of the machine."""
     node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True)  # noqa: S607 (the one that ran Azurite)
     azurite = json.loads((ROOT / "node_modules" / "azurite" / "package.json").read_bytes())
     return {

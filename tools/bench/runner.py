@@ -17,13 +17,13 @@ from azure.storage.queue import QueueServiceClient
 from rich.progress import Progress
 
 from tools import examples
-from tools.bench.latency_proxy import slow_line
+from tools.bench.latency_proxy import latency_proxy
 from tools.bench.measurement import Measurement, subject
 from tools.bench.report import Figure, Load, Target
 from tools.bench.subjects import CONCURRENT, SDK_QUEUE, TUTORIAL_QUEUE
 from tools.localhost.function_app import ToolError
 
-# What shares a processor with Azurite varies most from lap to lap.
+# Processes that share a processor with Azurite vary most from lap to lap.
 _LAPS = 21
 _STEADY_LAPS = 9
 # Deliveries of a lap, and of its unmeasured beginning: connections are opened, caches filled.
@@ -33,7 +33,7 @@ _WARM_UP = 300
 _CPU_TURN, _CPU_TURNS = 100, 12
 
 _FAN_OUTS = 60  # single deliveries of a lap
-_PAUSE = 0.01  # seconds until an answer of storage arrives
+_PAUSE_SECONDS = 0.01  # by which the response of storage is delayed
 
 _EARLY, _LATE = 5_000, 50_000
 _MEMORY_STEP = 500
@@ -68,8 +68,8 @@ class Bench:
         laps: dict[str, list[Measurement]] = {"function": [], "sdk": [], "tutorial": []}
         for _ in self._steps("Warm: deliveries/s", _LAPS):
             for name, taken in laps.items():
-                # A process of its own for each: a connection that idles through the others' turns
-                # is closed by the server, and the SDK by itself waits 15 s until it tries again.
+                # Each has its own process: the server closes a connection that is idle in the turns
+                # of others, and the SDK waits 15 s by default until it tries again (measured).
                 taken.append(self._lap(name, _SLOW_LAP if name == "tutorial" else _LAP, _WARM_UP))
                 _clear(service)
         rates = {name: [taken.rate for taken in lap] for name, lap in laps.items()}
@@ -89,7 +89,7 @@ class Bench:
         )
 
     def _cpu(self, service: QueueServiceClient) -> Figure:
-        """What a delivery needs beyond `send`, the pipeline's last step alone.
+        """The CPU time of a delivery beyond `send`, the last step of the pipeline.
 
         That is the same SDK call of a client made the same way, with the same message and as many
         at a time; sends are real in both. They take turns in one process, a fraction of a second
@@ -98,8 +98,8 @@ class Bench:
         shares = []
         for _ in self._steps("CPU time", _LAPS):
             counts = [_WARM_UP, *[_CPU_TURN] * _CPU_TURNS]
-            with subject(self.connection, "function,send", counts) as answers:
-                taken = list(answers)[2:]
+            with subject(self.connection, "function,send", counts) as measured:
+                taken = list(measured)[2:]
             whole, sends = (sum(turn.cpu_seconds for turn in taken[i::2]) for i in (0, 1))
             shares.append(1 - sends / whole)
             _clear(service)
@@ -134,35 +134,35 @@ class Bench:
         """Latencies of single deliveries, to one queue and to ten in turn.
 
         Azurite serves one request after another: next door, its own time would be measured, ten
-        times over. Behind a line with a pause, it is the pauses that overlap, or do not.
+        times over. Behind the latency proxy, the pauses overlap or do not.
         """
         ratios = []
         for _ in self._steps("Fan-out", _STEADY_LAPS):
-            with slow_line(self.connection, _PAUSE) as connection:
+            with latency_proxy(self.connection, _PAUSE_SECONDS) as connection:
                 bench = replace(self, connection=connection)
                 counts = [_WARM_UP // 10, *[1] * _FAN_OUTS]
-                with subject(bench.connection, "one_queue,ten_queues", counts) as answers:
-                    taken = list(answers)[2:]
+                with subject(bench.connection, "one_queue,ten_queues", counts) as measured:
+                    taken = list(measured)[2:]
             one, ten = (median(turn.seconds for turn in taken[i::2]) for i in (0, 1))
             ratios.append(ten / one)
             _clear(service)
         return Figure(
             "ten queues ÷ one",
-            "latency of a delivery that ten queues take ÷ that one takes, one delivery at a time, "
-            f"storage behind a line with a pause of {_PAUSE * 1000:.0f} ms",
+            "latency of a delivery for ten queues ÷ for one queue, one delivery at a time, "
+            f"each call to storage delayed by {_PAUSE_SECONDS * 1000:.0f} ms",
             Target(2.5, at_least=False),
             ratios,
         )
 
     def _memory(self, service: QueueServiceClient) -> Figure:
-        """One process, some readings at either end: each pair lies the same distance apart."""
+        """One process, with readings at its start and end: all pairs have the same distance."""
         last = _LATE + (_MEMORY_PAIRS - 1) * _MEMORY_STEP
         held: dict[int, int] = {}
         task = self.progress.add_task("Memory: deliveries", total=last)
         with subject(
             self.connection, "function", [_MEMORY_STEP] * (last // _MEMORY_STEP)
-        ) as answers:
-            for number, taken in enumerate(answers, 1):
+        ) as measured:
+            for number, taken in enumerate(measured, 1):
                 held[number * _MEMORY_STEP] = taken.resident_bytes
                 self.progress.advance(task, _MEMORY_STEP)
                 if number % 10 == 0:
@@ -192,8 +192,8 @@ class Bench:
     def _lap(self, name: str, count: int, warm_up: int | None = None) -> Measurement:
         """`count` deliveries in a new process, after `warm_up` that are not measured."""
         counts = [count] if warm_up is None else [min(warm_up, count), count]
-        with subject(self.connection, name, counts) as answers:
-            return list(answers)[-1]
+        with subject(self.connection, name, counts) as measured:
+            return list(measured)[-1]
 
 
 def _clear(service: QueueServiceClient) -> None:
@@ -220,11 +220,11 @@ async def _post(url: str, load: Load, count: int) -> None:
                     await response.read()
                 load.latencies.append(time.perf_counter() - sent)
                 if response.status != 202:
-                    raise ToolError(f"A delivery was answered {response.status}, not 202.")
+                    raise ToolError(f"A delivery got {response.status}, not 202.")
 
         started = time.perf_counter()
         try:
             await asyncio.gather(*(take() for _ in range(load.concurrent)))
         except aiohttp.ClientError as error:
-            raise ToolError(f"The app did not answer: {error}") from None
+            raise ToolError(f"The app did not respond: {error}") from None
         load.rates.append(count / (time.perf_counter() - started))

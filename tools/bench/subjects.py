@@ -1,4 +1,4 @@
-"""What `make bench` compares: `python -m tools.bench.subjects NAME[,NAME] COUNT...`.
+"""The subjects of `make bench`: `python -m tools.bench.subjects NAME[,NAME] COUNT...`.
 
 For each COUNT each subject in turn takes as many deliveries, CONCURRENT at a time, and prints a
 line: the seconds that took, the CPU seconds, and the bytes of memory that the process then holds.
@@ -42,8 +42,8 @@ class _Formatted(logging.Handler):
 
 @asynccontextmanager
 async def function() -> AsyncIterator[Deliver]:
-    """The app's own `main`, called as the worker does; every delivery must be answered 202."""
-    # As in the worker each log record is formatted; where it is written to costs nothing here.
+    """The app's own `main`, called as the worker does; every delivery must get 202."""
+    # As in the worker, each log record is formatted. Writing it costs nothing here.
     logging.basicConfig(level=logging.INFO, handlers=[_Formatted()])
 
     from AcrWebhook import main
@@ -88,7 +88,7 @@ async def _fan_out(count: int) -> AsyncIterator[Deliver]:
         delivery = Delivery(request.get_body(), None, None, datetime.now(UTC), _INVOCATION)
         response = await pipeline.process(delivery)
         if response.status != 202:
-            raise RuntimeError(f"answered {response.status}: {response.body.decode()}")
+            raise RuntimeError(f"got {response.status}: {response.body.decode()}")
 
     try:
         yield deliver
@@ -123,7 +123,7 @@ async def send() -> AsyncIterator[Deliver]:
 
 @asynccontextmanager
 async def sdk() -> AsyncIterator[Deliver]:
-    """One shared asynchronous client with every option at its default; the body as it came.
+    """One shared asynchronous client with every option at its default. It sends the body unchanged.
 
     It has less to do than the app: nothing is checked, and the message is the shorter one. Its
     logger is silent, as it is in the app.
@@ -184,7 +184,7 @@ def _request() -> func.HttpRequest:
 
 def _require_accepted(response: func.HttpResponse) -> None:
     if response.status_code != 202:
-        raise RuntimeError(f"answered {response.status_code}: {response.get_body().decode()}")
+        raise RuntimeError(f"got {response.status_code}: {response.get_body().decode()}")
 
 
 async def _take(count: int, deliver: Deliver) -> tuple[float, float]:
@@ -202,7 +202,7 @@ async def _take(count: int, deliver: Deliver) -> tuple[float, float]:
 
 
 def _resident_bytes() -> int:
-    """The memory that this process holds; where the system does not tell, the most it ever held."""
+    """The memory of this process in bytes. Where that is not known, its highest value so far."""
     try:
         pages = int(_STATM.read_text().split()[1])
     except OSError:

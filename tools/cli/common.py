@@ -1,4 +1,4 @@
-"""What the commands share: output, options, settings, and how they end."""
+"""What the commands share: output, options, settings and exit statuses."""
 
 import asyncio
 import os
@@ -22,10 +22,13 @@ from tools.localhost.processes import ROOT, Child, azurite, bypass_proxies, conn
 if TYPE_CHECKING:
     from shared.settings import Settings
 
-PORT = 7071  # Core Tools' own
-QUEUE_PORT = 10001  # Azurite's own
+# The default ports of Core Tools and of Azurite.
+# https://learn.microsoft.com/azure/azure-functions/functions-run-local
+# https://learn.microsoft.com/azure/storage/common/storage-use-azurite
+PORT = 7071
+QUEUE_PORT = 10001
 
-# An empty setting counts as absent: with these, the app is the same in every environment.
+# An empty setting counts as absent. With these settings, the environment does not change the app.
 DEFAULTS = {
     "ACR_REGISTRIES": "",
     "ACR_MAX_BODY_BYTES": "",
@@ -39,7 +42,7 @@ console = Console()
 errors = Console(stderr=True)
 
 app = typer.Typer(
-    help="Run the receiver on this machine, send it deliveries, look at its queues.",
+    help="Run the app on this machine, send it deliveries, show its queues.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_show_locals=False,
@@ -152,7 +155,7 @@ def target(queue_port: int | None) -> Target:
         for name in of_accounts:
             del given[name]
     elif not of_accounts:
-        say(errors, f"No storage account is set: taking Azurite on port {QUEUE_PORT}.")
+        say(errors, f"No storage account is set: using Azurite on port {QUEUE_PORT}.")
     if queue_port or not of_accounts:
         given["AcrEventsStorage"] = connection_string(queue_port or QUEUE_PORT)
     try:

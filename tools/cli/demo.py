@@ -1,4 +1,4 @@
-"""`demo`: every kind of delivery, and where each ends."""
+"""`demo`: sends every kind of delivery to the app, and shows the results."""
 
 import asyncio
 import os

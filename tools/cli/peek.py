@@ -1,4 +1,4 @@
-"""`peek`: show what lies on the queues."""
+"""`peek`: show the messages on the queues."""
 
 import json
 from typing import TYPE_CHECKING, Annotated
@@ -16,7 +16,7 @@ def command(
     queue_port: LocalQueuePort = None,
     as_json: Annotated[bool, typer.Option("--json", help="Whole messages, a line each.")] = False,
 ) -> None:
-    """Show what lies on the queues, without taking it."""
+    """Show the messages on the queues, without taking them."""
     from tools import queue_table
 
     async def show(connection: "Connection") -> None:

@@ -25,10 +25,10 @@ def command(
     ] = None,
     since: Annotated[
         datetime | None,
-        typer.Option(help="Leave earlier deliveries alone (UTC; ACR_RECOVERED_DAYS at most)."),
+        typer.Option(help="Ignore earlier deliveries (UTC; ACR_RECOVERED_DAYS at most)."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what was missed; change nothing.")
+        bool, typer.Option("--dry-run", help="Show what was missed; change nothing.")
     ] = False,
     queue_port: LocalQueuePort = None,
 ) -> None:
@@ -78,7 +78,7 @@ def command(
             try:
                 run(reconcile())
             finally:
-                # Whatever ended it: this much was done.
+                # However the run ended, it did this much.
                 title = "Dry run: nothing was changed" if dry_run else None
                 grid = Table("webhook", "deliveries", "", title=title)
                 for report in reconciling.reports:

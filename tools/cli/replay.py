@@ -1,4 +1,4 @@
-"""`replay`: send what was rejected through the pipeline again."""
+"""`replay`: send refused deliveries through the pipeline again."""
 
 from typing import Annotated
 
@@ -18,22 +18,23 @@ from tools.cli.common import (
 
 def command(
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would pass; change nothing.")
+        bool, typer.Option("--dry-run", help="Show what would pass; change nothing.")
     ] = False,
     most: Annotated[
         int | None, typer.Option("--max", help="At most so many; without it, all.", min=1)
     ] = None,
     queue: Annotated[
-        str | None, typer.Option(help="Take them from here, not from the dead-letter queue.")
+        str | None, typer.Option(help="The queue to replay, instead of the dead-letter queue.")
     ] = None,
+    # https://learn.microsoft.com/rest/api/storageservices/get-messages (at most seven days)
     hold: Annotated[
         int, typer.Option(help="Seconds for which a delivery in hand is hidden.", min=1, max=604800)
     ] = 300,
     queue_port: LocalQueuePort = None,
 ) -> None:
-    """Send what was rejected through the pipeline again, with today's schemas and routes.
+    """Send refused deliveries through the pipeline again, with today's schemas and routes.
 
-    What passes goes to its queues and leaves; the rest stays, with its new reason.
+    A delivery that passes goes to its queues. The rest stays, with its new reason.
 
     Exit status: 0 where nothing stays, else 1.
     """
@@ -57,7 +58,7 @@ def command(
                     )
                 )
             finally:
-                # Whatever ended it: this much was done.
+                # However the run ended, it did this much.
                 title = "Dry run: nothing was changed" if dry_run else None
                 grid = Table("result", "deliveries", title=title)
                 grid.add_row("would pass" if dry_run else "passed", str(replaying.summary.passed))

@@ -8,14 +8,14 @@ import typer
 from tools.cli.common import app_settings, console, exit_statuses, say
 from tools.localhost.processes import ROOT
 
-app = typer.Typer(help="What routes.json says.", no_args_is_help=True)
+app = typer.Typer(help="Check and explain routes.json.", no_args_is_help=True)
 
 RoutesFile = Annotated[Path, typer.Option(help="The routes.", metavar="PATH")]
 
 
 @app.command()
 def check(file: RoutesFile = ROOT / "routes.json") -> None:
-    """Check the file, and show what each route takes.
+    """Check the file, and show the filters of each route.
 
     Exit status: 0 where the app can use it, else 1.
     """
@@ -25,7 +25,7 @@ def check(file: RoutesFile = ROOT / "routes.json") -> None:
         checked = routes.load(app_settings(), file)
     console.print(routes.table(checked))
     for action in routes.unwanted(checked):
-        say(console, f"No route takes {action}.")
+        say(console, f"No route matches the action {action}.")
 
 
 @app.command()
@@ -36,9 +36,9 @@ def explain(
     media_type: Annotated[str | None, typer.Option(help="Media type; else the example's.")] = None,
     file: RoutesFile = ROOT / "routes.json",
 ) -> None:
-    """Say which routes take an event, and which filter turns it away from the others.
+    """Show which routes match an event, and which filters of the others do not.
 
-    Exit status: 0 where some route takes it, else 1.
+    Exit status: 0 where a route matches, else 1.
     """
     from tools import routes
 
@@ -51,5 +51,5 @@ def explain(
     say(console, routes.seen(event))
     console.print(routes.explanation(checked, event))
     if not checked.queues_for(event):
-        say(console, "No route takes it.")
+        say(console, "No route matches the event.")
         raise typer.Exit(1)

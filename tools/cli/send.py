@@ -61,7 +61,7 @@ def command(
             run(post_all(seen))
         if repeat == 1:
             console.print(f"{last[0].status}", highlight=False)
-            console.print_json(data=last[0].answer)
+            console.print_json(data=last[0].response)
         else:
             for status, count in sorted(statuses.items()):
                 console.print(f"{count} × {status}", highlight=False)

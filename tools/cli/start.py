@@ -25,14 +25,14 @@ def command(
     under_make: Annotated[bool, typer.Option("--under-make", hidden=True)] = False,
 ) -> None:
     """Start Azurite and the app, and stay until Ctrl-C."""
-    # make reports any status but 0 as an error, and to it Ctrl-C is none: it is how this ends.
+    # make reports any status but 0 as an error. Ctrl-C is the normal end of this command.
     with (
         exit_statuses(on_interrupt=0 if under_make else 130),
         azurite(queue_port, ROOT / ".azurite" / f"start-{queue_port}") as storage,
         developers_app(port, {"AcrEventsStorage": storage.address, **_schedule()}) as running,
     ):
         body = "tests/examples/push/documented.json"
-        say(console, f"\nThe function answers. Send it a push:\n\n  curl -i {running.address} \\")
+        say(console, f"\nThe function is ready. Send it a push:\n\n  curl -i {running.address} \\")
         say(console, f"    --data-binary @{body}\n\nAnd look at the queues:\n")
         say(console, f"  .venv/bin/python -m tools peek --queue-port {queue_port}\n")
         say(console, "Ctrl-C ends both.")

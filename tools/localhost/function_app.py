@@ -10,7 +10,7 @@ from typing import Any
 
 
 class ToolError(Exception):
-    """Something the user can put right; the message says how."""
+    """An error that the user can correct. The message says how."""
 
 
 class SettingMissing(ToolError):

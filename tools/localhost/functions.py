@@ -1,7 +1,7 @@
 """The functions of an app, loaded and invoked by Microsoft's own runtime.
 
-The runtime is `azure-functions-runtime-v1`, which Azure uses for this programming model: what works
-here loads and responds the same there.
+The runtime is `azure-functions-runtime-v1`, which Azure uses for this programming model. A function
+loads and responds here as it does there.
 """
 
 import logging
@@ -75,7 +75,7 @@ Function = HttpFunction | QueueFunction | TimerFunction
 
 
 def _look_here_last(root: Path) -> None:
-    """As in Azure: the app's folder is the last place where modules are looked for."""
+    """Puts the folder of the app last in the search path of modules, as Azure does (seen)."""
     not_azures = {root, Path.cwd()}
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() not in not_azures]
     sys.path.append(str(root))
@@ -101,7 +101,7 @@ async def load(root: Path) -> list[Function]:
             functions.append(await _load_function(root, folder))
         except SettingMissing as error:
             # As in Azure: the others are served.
-            log.error("%s is not run: %s", folder.name, error)  # noqa: TRY400 (says it all)
+            log.error("%s is not run: %s", folder.name, error)  # noqa: TRY400 (the message is complete)
     return functions
 
 

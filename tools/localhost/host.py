@@ -25,14 +25,14 @@ from tools.localhost.functions import (
 )
 from tools.localhost.http_trigger import web_app
 
-# What functions have in hand when the host is stopped gets so long to end.
+# Calls that run when the host is stopped get so long to end.
 _GRACE_SECONDS = 10
 
 
 def configure_logging() -> None:
     """The app's own log on standard error, a line each."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    # The runtime's own log: what fails there is reported here.
+    # Errors in the runtime's own log are reported here too.
     logging.getLogger("azure.functions").setLevel(logging.CRITICAL)
     # The SDK, which this host uses too, logs every request.
     logging.getLogger("azure.core.pipeline.policies").setLevel(logging.WARNING)
@@ -42,7 +42,9 @@ async def _tick(function: TimerFunction, occasion: Datum) -> None:
     await invoke(function, occasion, {})
 
 
-async def _take(function: QueueFunction, message: Datum, metadata: dict[str, Datum]) -> bool:
+async def _handle_message(
+    function: QueueFunction, message: Datum, metadata: dict[str, Datum]
+) -> bool:
     ok, _ = await invoke(function, message, metadata)
     return ok
 
@@ -62,7 +64,7 @@ async def serve(
     if local_settings:
         fill_environment(root)
     functions = await load(root)
-    # A body is handed on as it came: the platform does not decompress either.
+    # The function gets the body unchanged: the platform does not decompress either (seen).
     over_http = web_app(one for one in functions if isinstance(one, HttpFunction))
     runner = web.AppRunner(over_http, access_log=None, auto_decompress=False)
     await runner.setup()
@@ -80,17 +82,19 @@ async def serve(
     triggers: list[asyncio.Task[None]] = []
     for one in functions:
         if isinstance(one, QueueFunction):
-            triggers.append(asyncio.create_task(one.trigger.run(partial(_take, one), stop)))
+            triggers.append(
+                asyncio.create_task(one.trigger.run(partial(_handle_message, one), stop))
+            )
         elif isinstance(one, TimerFunction):
             running = one.trigger.run(partial(_tick, one), stop, at_once=timers_at_once)
             triggers.append(asyncio.create_task(running))
     await stop.wait()
     if triggers:
-        # What is in hand is finished, as far as it can be.
+        # Calls that have begun get some time to end.
         _, pending = await asyncio.wait(triggers, timeout=_GRACE_SECONDS)
         for task in pending:
             task.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
     await runner.cleanup()
-    # The app's connections die with the process, as they do in Azure; asyncio need not warn.
+    # As in Azure, connections end with the process. asyncio must not warn about that.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)

@@ -1,4 +1,4 @@
-"""HTTP triggers: requests to functions, as the Functions host hands them on."""
+"""HTTP triggers: requests to functions, in the form of the Functions host."""
 
 import re
 import secrets
@@ -16,8 +16,8 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 def web_app(functions: Iterable[HttpFunction]) -> web.Application:
-    """An aiohttp application that hands requests to `functions`."""
-    # Routes are matched without regard to case, and a wrong method is a 404, both as in Azure.
+    """An aiohttp application that calls `functions` with requests."""
+    # As in Azure (seen), routes match without regard to case, and a wrong method gets 404.
     routes = {
         (method, function.path.lower()): function
         for function in functions
@@ -68,7 +68,7 @@ async def _respond(function: HttpFunction, request: web.Request) -> web.Response
 
 
 def _trace_parent(header: str) -> str:
-    """As the platform does: the caller's trace goes on; without one, a new one begins."""
+    """As on the platform: the trace of the caller, or a new one."""
     if _TRACEPARENT.fullmatch(header):
         return header
     return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-00"

@@ -22,7 +22,8 @@ from tools.localhost.function_app import ToolError, http_path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-# The account and key that every storage emulator has; Microsoft publishes them.
+# The account and key of every storage emulator, as Microsoft publishes them.
+# https://learn.microsoft.com/azure/storage/common/storage-use-azurite
 ACCOUNT = "devstoreaccount1"
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
@@ -64,7 +65,7 @@ def function_url(port: int) -> str:
 
 
 def bypass_proxies() -> None:
-    """Lets no proxy that the environment names come between us and this machine."""
+    """Bypasses the proxies in the environment for requests to this machine."""
     for name in ("NO_PROXY", "no_proxy"):
         os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1,localhost")))
 
@@ -73,8 +74,8 @@ def bypass_proxies() -> None:
 def azurite(port: int, data: Path, options: Sequence[str] = ()) -> Iterator[Child]:
     """Runs Azurite, its queues on `port`, its tables on the next one, which must be free too.
 
-    Its address is its connection string. All is kept in the folder `data`. (Azurite can keep it in
-    memory, but then stops answering at its first clean-up, a minute after its start.) `options` are
+    Its address is its connection string. Its data is in the folder `data`. (In memory, Azurite
+    stops responding at its first clean-up, a minute after its start: seen.) `options` are
     its own. Raises ToolError where it is not installed or does not start.
     """
     node = shutil.which("node")
@@ -83,7 +84,7 @@ def azurite(port: int, data: Path, options: Sequence[str] = ()) -> Iterator[Chil
     data.mkdir(parents=True, exist_ok=True)
     command = [node, str(_AZURITE), "--location", str(data), "--queuePort", str(port)]
     command += ["--blobPort", str(port - 1), "--tablePort", str(port + 1), *options]
-    # The SDK speaks a newer version of the protocol than Azurite knows by name.
+    # The SDK uses a newer version of the API than Azurite knows (seen).
     command += ["--skipApiVersionCheck", "--silent", "--disableTelemetry"]
     address = connection_string(port)
 
@@ -119,7 +120,7 @@ def developers_app(port: int, settings: Mapping[str, str]) -> Iterator[Child]:
     command = [sys.executable, "-m", "tools", "host", "--port", str(port)]
     if func := shutil.which("func"):
         command = [func, "start", "--port", str(port)]
-        environment = Path(sys.prefix)  # Core Tools take the Python of the active one
+        environment = Path(sys.prefix)  # Core Tools use the Python of the active one
         settings = {
             "FUNCTIONS_WORKER_RUNTIME": "python",
             "VIRTUAL_ENV": str(environment),
@@ -136,7 +137,7 @@ def _app(
 ) -> Iterator[Child]:
     url = function_url(port)
     with _child(
-        "The app", url, command, port, "PORT", lambda: _answers(url), settings, quiet=quiet
+        "The app", url, command, port, "PORT", lambda: _responds(url), settings, quiet=quiet
     ) as child:
         yield child
 
@@ -163,7 +164,7 @@ def _child(
     with tempfile.TemporaryFile("w+") as output:
         process = None
         try:
-            # Stopped between the child's birth and our knowing of it, we would leave it behind.
+            # A signal between the start of the child and our knowledge of it would leave it behind.
             with _signals_afterwards():
                 process = subprocess.Popen(
                     command,
@@ -172,7 +173,7 @@ def _child(
                     stdin=subprocess.DEVNULL,
                     stdout=output if quiet else None,
                     stderr=subprocess.STDOUT if quiet else None,
-                    # Ctrl-C in the terminal is for us, who end the child in good order.
+                    # Ctrl-C in the terminal reaches this process, which ends the child.
                     start_new_session=True,
                 )
             deadline = time.monotonic() + _START_SECONDS
@@ -188,7 +189,7 @@ def _child(
 
 
 def _environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """Ours, and `settings`, which say where the storage account is alone if they say it at all."""
+    """Our environment with `settings`. If these name a storage account, ours names none."""
     ours = dict(os.environ)
     if settings.get("AcrEventsStorage"):
         ours = {n: value for n, value in ours.items() if not n.startswith("AcrEventsStorage__")}
@@ -212,7 +213,7 @@ def _signals_afterwards() -> Iterator[None]:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ends a process and what it started: in good order first, then not."""
+    """Ends a process and its children: with SIGTERM first, then with SIGKILL."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
@@ -229,7 +230,7 @@ def _listens(port: int) -> bool:
     return True
 
 
-def _answers(url: str) -> bool:
+def _responds(url: str) -> bool:
     ping = json.dumps(examples.documented("ping")).encode()
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:

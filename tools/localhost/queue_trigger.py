@@ -1,8 +1,9 @@
-"""Queue triggers of the local host: as the platform's, in small.
+"""Queue triggers of the local host: a small version of the platform's.
 
-The platform's rules: messages are handed out in batches, each to a call of its own; what a function
-took without an exception is deleted, what it failed on comes again, and after `maxDequeueCount`
-times lies on the queue's poison queue.
+The rules of the platform: messages are received in batches, and each is a call of its own. A
+message is deleted if the function raises no exception. Otherwise it is received again, and moves to
+the poison queue after `maxDequeueCount` times.
+https://learn.microsoft.com/azure/azure-functions/functions-bindings-storage-queue-trigger
 """
 
 import asyncio
@@ -29,11 +30,11 @@ from tools.localhost.function_app import (
     with_app_settings,
 )
 
-# Seconds for which a message in hand is hidden from others.
-_HOLD = 600
-_FIRST_PAUSE = 0.1
+# For which a message in hand is hidden from other readers.
+_VISIBILITY_TIMEOUT_SECONDS = 600
+_FIRST_PAUSE_SECONDS = 0.1
 
-# Calls the function with a message and what the platform tells of it; whether it took it.
+# Calls the function with a message and its metadata. Returns whether the function succeeded.
 Invoke = Callable[[Datum, dict[str, Datum]], Awaitable[bool]]
 
 log = logging.getLogger("host")
@@ -41,7 +42,10 @@ log = logging.getLogger("host")
 
 @dataclass(frozen=True)
 class Options:
-    """`extensions.queues` of host.json; the platform's defaults."""
+    """`extensions.queues` of host.json, with the defaults of the platform.
+
+    https://learn.microsoft.com/azure/azure-functions/functions-bindings-storage-queue
+    """
 
     batch_size: int = 16
     max_dequeue_count: int = 5
@@ -87,7 +91,7 @@ def queue_trigger(root: Path, folder: Path, binding: Mapping[str, Any]) -> "Queu
 
 
 class QueueTrigger:
-    """Feeds the messages of one queue to a function."""
+    """Calls a function with the messages of one queue."""
 
     def __init__(self, binding: Mapping[str, Any], options: Options) -> None:
         """Raises ToolError where the binding names an app setting that is not set."""
@@ -98,12 +102,12 @@ class QueueTrigger:
         self._client(self.queue)  # raises ValueError where it is no connection string
 
     async def run(self, invoke: Invoke, stop: asyncio.Event) -> None:
-        """Hands out messages until `stop` is set; `invoke` runs to its end."""
-        pause = _FIRST_PAUSE
+        """Calls `invoke` with messages until `stop` is set. A running call is not cut off."""
+        pause = _FIRST_PAUSE_SECONDS
         async with self._client(self.queue) as client:
             while not stop.is_set():
                 if await self._batch(client, invoke):
-                    pause = _FIRST_PAUSE
+                    pause = _FIRST_PAUSE_SECONDS
                     continue
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), pause)
@@ -113,13 +117,15 @@ class QueueTrigger:
         return QueueClient.from_connection_string(self._connection, queue, retry_total=0)
 
     async def _batch(self, client: QueueClient, invoke: Invoke) -> bool:
-        """Handles one batch; whether there was one."""
+        """Handles one batch. Returns whether there was one."""
         size = self._options.batch_size
         try:
             messages = [
                 message
                 async for message in client.receive_messages(
-                    max_messages=size, messages_per_page=size, visibility_timeout=_HOLD
+                    max_messages=size,
+                    messages_per_page=size,
+                    visibility_timeout=_VISIBILITY_TIMEOUT_SECONDS,
                 )
             ]
             for result in await asyncio.gather(
@@ -130,7 +136,7 @@ class QueueTrigger:
                     log.error("%s: %s", self.queue, str(result).partition("\n")[0])
         except ResourceNotFoundError:
             return False  # the platform waits for a queue too
-        except Exception as error:  # noqa: BLE001 (on odd answers the SDK raises anything)
+        except Exception as error:  # noqa: BLE001 (on unusual responses the SDK raises anything)
             log.warning("%s cannot be read: %s", self.queue, str(error).partition("\n")[0])
             return False
         return bool(messages)

@@ -1,4 +1,7 @@
-"""Timer triggers of the local host: NCRONTAB schedules in UTC."""
+"""Timer triggers of the local host: NCRONTAB schedules in UTC.
+
+https://learn.microsoft.com/azure/azure-functions/functions-bindings-timer#ncrontab-expressions
+"""
 
 import asyncio
 import json
@@ -13,7 +16,7 @@ from croniter import croniter
 
 from tools.localhost.function_app import ToolError, with_app_settings
 
-# Calls the function with what the platform tells of the occasion.
+# Calls the function with the data of the timer.
 Invoke = Callable[[Datum], Awaitable[None]]
 
 log = logging.getLogger("host")
@@ -37,18 +40,18 @@ class TimerTrigger:
             raise ValueError(f"{schedule!r} is no schedule, as 0 */5 * * * * is one")
 
     def _due(self, after: datetime) -> datetime:
-        # A day must be right in the month and in the week, where both are given.
+        # Where both are given, the day of the month and the day of the week must match.
         schedule = croniter(self.schedule, after, second_at_beginning=True, day_or=False)
         due: datetime = schedule.get_next(datetime)
         return due
 
     async def run(self, invoke: Invoke, stop: asyncio.Event, *, at_once: bool) -> None:
-        """Calls it until `stop` is set, `at_once` for the first time; never twice at a time."""
+        """Calls `invoke` on schedule until `stop` is set; if `at_once`, now too. None overlap."""
         if at_once:
             await invoke(_occasion())
         due = datetime.now(UTC)
         while not stop.is_set():
-            # Clocks can go back a little: not twice for one moment.
+            # Clocks can go back a little: one time of the schedule must not cause two calls.
             now = datetime.now(UTC)
             due = self._due(max(now, due))
             try:
