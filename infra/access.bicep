@@ -44,6 +44,8 @@ resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' 
   tags: tags
 }
 
+// https://learn.microsoft.com/azure/azure-functions/functions-reference
+// https://learn.microsoft.com/azure/storage/queues/authorize-access-azure-active-directory
 // The host keeps the package, its keys and the leases of timers in blobs. The app sends messages, and
 // reads how many there are.
 resource appStorage 'Microsoft.Authorization/roleAssignments@2022-04-01' = [

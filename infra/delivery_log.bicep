@@ -17,6 +17,7 @@ resource registry 'Microsoft.ContainerRegistry/registries@2025-11-01' existing =
 }
 
 // Every built-in role with this right may also change the registry.
+// https://learn.microsoft.com/azure/container-registry/container-registry-rbac-custom-roles
 resource role 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
   name: guid(registry.id, token, 'listEvents')
   properties: {

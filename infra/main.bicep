@@ -20,7 +20,7 @@ param registryId string = ''
 @description('Whether to create the webhooks. They send the function key, which exists only after the code is deployed. A hook of azd sets this parameter.')
 param createWebhook bool = false
 
-@description('The name of the webhooks: letters and digits. A webhook of a replica has the region appended. Empty: a name that is unique to this environment.')
+@description('The name of the webhooks: letters and digits (https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules#microsoftcontainerregistry). A webhook of a replica has the region appended. Empty: a name that is unique to this environment.')
 @maxLength(32)
 param webhookName string = ''
 
@@ -36,7 +36,7 @@ param keyName string = 'default'
 @description('Whether the app recovers deliveries that never arrived from the delivery log of the registries. It needs a role on each registry, which this template creates.')
 param recoverMissed bool = true
 
-@description('When the app recovers missed deliveries, as a six-field NCRONTAB expression. Empty: every five minutes. If it is less often than every ten minutes, give the alert "unrecovered" a lower threshold.')
+@description('When the app recovers missed deliveries, as a six-field NCRONTAB expression (https://learn.microsoft.com/azure/azure-functions/functions-bindings-timer#ncrontab-expressions). Empty: every five minutes. If it is less often than every ten minutes, give the alert "unrecovered" a lower threshold.')
 param reconcileSchedule string = ''
 
 @description('The number of instances that are always ready for deliveries. 0 is cheaper, but cold starts can lose deliveries until they are recovered.')
@@ -48,16 +48,16 @@ param alwaysReadyInstances int = 1
 @maxValue(1000)
 param maximumInstances int = 40
 
-@description('The number of deliveries that an instance handles at a time. The platform\'s default for a Python app is 1: a second simultaneous delivery would then wait for a cold instance. docs/decisions/0010-instance-concurrency.md has the measurements behind the default.')
+@description('The number of deliveries that an instance handles at a time. The platform\'s default for a Python app is 1 (https://learn.microsoft.com/azure/azure-functions/functions-concurrency): a second simultaneous delivery would then wait for a cold instance. docs/decisions/0010-instance-concurrency.md has the measurements behind the default.')
 @minValue(1)
 @maxValue(1000)
 param httpConcurrency int = 32
 
-@description('The memory of an instance, in MB.')
+@description('The memory of an instance, in MB (https://learn.microsoft.com/azure/azure-functions/flex-consumption-plan).')
 @allowed([512, 2048, 4096])
 param instanceMemoryMB int = 2048
 
-@description('What an update of code or settings does. Recreate restarts all instances at once. RollingUpdate is a preview, helps only from two always-ready instances on, and takes effect with the next update.')
+@description('What an update of code or settings does. Recreate restarts all instances at once. RollingUpdate is a preview, helps only from two always-ready instances on, and takes effect with the next update (https://learn.microsoft.com/azure/azure-functions/flex-consumption-site-updates).')
 @allowed(['Recreate', 'RollingUpdate'])
 param siteUpdateStrategy string = 'Recreate'
 
@@ -65,7 +65,7 @@ param siteUpdateStrategy string = 'Recreate'
 @allowed(['Standard_LRS', 'Standard_ZRS', 'Standard_GRS', 'Standard_GZRS', 'Standard_RAGRS', 'Standard_RAGZRS'])
 param storageSku string = 'Standard_ZRS'
 
-@description('Whether the instances are spread over availability zones. At least two instances of each scaling group are then always ready, and are billed.')
+@description('Whether the instances are spread over availability zones. At least two instances of each scaling group are then always ready, and are billed (https://learn.microsoft.com/azure/reliability/reliability-functions).')
 param zoneRedundant bool = false
 
 @description('Whether storage is reachable only from a virtual network, which is created, and from operatorIp.')
@@ -77,7 +77,7 @@ param vnetPrefix string = ''
 @description('The public IPv4 addresses that may reach private storage, separated by commas. Empty: none.')
 param operatorIp string = ''
 
-@description('Whether the app accepts requests only from the service tag AzureContainerRegistry, which covers the registries of all customers, and from allowedIps.')
+@description('Whether the app accepts requests only from the service tag AzureContainerRegistry, which covers the registries of all customers (https://learn.microsoft.com/azure/virtual-network/service-tags-overview), and from allowedIps.')
 param restrictInbound bool = false
 
 @description('Further IPv4 addresses or ranges that may call the app, separated by commas: operators, and the machine that deploys.')
@@ -115,6 +115,7 @@ var registries = empty(concat(listed, single))
 
 var webhookPrefix = empty(webhookName) ? 'acr${token}' : webhookName
 // A webhook is a regional resource: it sends the events of its replica.
+// https://learn.microsoft.com/azure/container-registry/container-registry-geo-replication
 var webhooks = flatten(map(
   range(0, length(registries)),
   index =>

@@ -22,12 +22,15 @@ resource network 'Microsoft.Network/virtualNetworks@2024-07-01' = {
         name: 'app'
         properties: {
           addressPrefix: cidrSubnet(prefix, 26, 0)
-          // A way out to Microsoft Entra ID, Application Insights and the management API.
+          // A way out to Microsoft Entra ID, Application Insights and the management API. Newer networks
+          // have none by default:
+          // https://learn.microsoft.com/azure/virtual-network/ip-services/default-outbound-access
           defaultOutboundAccess: true
           delegations: [
             {
               name: 'flex-consumption'
               properties: {
+                // https://learn.microsoft.com/azure/azure-functions/functions-networking-options
                 serviceName: 'Microsoft.App/environments'
               }
             }

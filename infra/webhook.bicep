@@ -29,6 +29,7 @@ resource webhook 'Microsoft.ContainerRegistry/registries/webhooks@2025-11-01' = 
     serviceUri: '${functionUrl}?registry=${registry.properties.loginServer}&region=${location}'
     customHeaders: {
       // In a header, as a URI appears in access logs.
+      // https://learn.microsoft.com/azure/azure-functions/function-keys-how-to
       'x-functions-key': listKeys(functionId, '2025-03-01')[keyName]
     }
   }
