@@ -22,7 +22,7 @@ class MayNotCreate(Exception):
     """The queue is missing, and no role of the app's identity allows to create it."""
 
 
-def may_pass(error: Exception) -> bool:
+def is_retryable(error: Exception) -> bool:
     """Whether another try may succeed: not where Storage refused the request itself."""
     if isinstance(error, MayNotCreate):
         return False

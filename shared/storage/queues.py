@@ -18,7 +18,7 @@ from shared.storage.errors import (
     error_code,
     is_denied,
     is_missing,
-    may_pass,
+    is_retryable,
 )
 from shared.storage.retry import retry_until
 
@@ -80,7 +80,7 @@ class StorageQueues:
         """
         client = self._client(queue)
         try:
-            await retry_until(deadline, lambda: _send(client, message, request_id), may_pass)
+            await retry_until(deadline, lambda: _send(client, message, request_id), is_retryable)
         except Exception as error:  # on unusual responses the SDK raises anything
             raise StorageUnavailable(queue, error) from error
 

@@ -13,13 +13,15 @@ from collections.abc import Awaitable, Callable
 _SHARE = 0.5
 _SHORTEST_ATTEMPT_SECONDS = 0.5
 _FIRST_PAUSE_SECONDS = 0.05
-_LONGEST_PAUSE_SECONDS = 0.5
+_LONGEST_PAUSE_BEFORE_JITTER_SECONDS = 0.5
 
 
 async def retry_until(
-    deadline: float, attempt: Callable[[], Awaitable[None]], may_pass: Callable[[Exception], bool]
+    deadline: float,
+    attempt: Callable[[], Awaitable[None]],
+    is_retryable: Callable[[Exception], bool],
 ) -> None:
-    """Calls `attempt` until it succeeds, its error cannot pass, or the deadline is near.
+    """Calls `attempt` until it succeeds, its error is not retryable, or the deadline is near.
 
     Raises the error of the last attempt. If the deadline cut that attempt off, the error of an
     earlier attempt explains more, and is raised instead.
@@ -27,7 +29,7 @@ async def retry_until(
     Args:
         deadline: A time of the running loop's clock.
         attempt: What to do. It may raise any exception.
-        may_pass: Whether another attempt may succeed after this error.
+        is_retryable: Whether another attempt may succeed after this error.
 
     """
     cause: Exception | None = None
@@ -37,14 +39,14 @@ async def retry_until(
             async with asyncio.timeout_at(_end_of_attempt(deadline)):
                 await attempt()
             return
-        except Exception as error:  # noqa: BLE001 (the caller decides which errors may pass)
+        except Exception as error:  # noqa: BLE001 (the caller decides which are retryable)
             if cause is None or not isinstance(error, TimeoutError):
                 cause = error
             pause *= random.uniform(1, 2)  # noqa: S311 (jitter, not a secret)
-            if not may_pass(error) or _now() + pause >= deadline:
+            if not is_retryable(error) or _now() + pause >= deadline:
                 raise cause from None
         await asyncio.sleep(pause)
-        pause = min(pause, _LONGEST_PAUSE_SECONDS)
+        pause = min(pause, _LONGEST_PAUSE_BEFORE_JITTER_SECONDS)
 
 
 def _end_of_attempt(deadline: float) -> float:

@@ -67,7 +67,7 @@ def test_azd_variables_are_template_parameters(calls: list[list[str]]) -> None:
     """Every variable that a document sets with azd is a parameter of the templates."""
     parameters = (ROOT / "infra" / "main.parameters.json").read_text()
     names = [call[3] for call in calls if call[:3] == ["azd", "env", "set"]]
-    assert "ACR_REGISTRY_ID" in names
+    assert "ACR_REGISTRY_IDS" in names
     for name in names:
         assert f"${{{name}" in parameters
 
