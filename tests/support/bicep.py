@@ -43,7 +43,7 @@ class DeploymentError(Exception):
 def compiler() -> str:
     """The compiler's path: BICEP, else the one on the PATH, else the one of `az bicep`."""
     if given := os.environ.get("BICEP"):
-        # Whoever names a compiler wants it used: no skip where it is missing.
+        # A compiler that is named must be used: no skip where it is missing.
         return given
     azure = Path(os.environ.get("AZURE_CONFIG_DIR", Path.home() / ".azure"))
     found = shutil.which("bicep") or shutil.which("bicep", path=azure / "bin")
