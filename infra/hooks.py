@@ -78,7 +78,7 @@ def _is_ready(app: str) -> bool:
 
 
 def postdeploy(values: Mapping[str, str]) -> None:
-    """Waits until the health endpoint answers 200. Raises HookError where it never does."""
+    """Waits until the health endpoint responds 200. Raises HookError where it never does."""
     url = values["FUNCTION_URL"].removesuffix("AcrWebhook") + "health"
     status = 0
     for attempt in range(HEALTH_ATTEMPTS):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    # The local host imports this module, and must load the app's own modules itself.
+    # The local host imports this module, and must load the modules of the app itself.
     from shared.core.delivery import Payload
 
 EXAMPLES = Path(__file__).parent.parent / "tests" / "examples"
@@ -30,6 +30,6 @@ def payload(action: str, registry: str | None = None) -> "Payload":
     return cast("Payload", documented(action, registry))
 
 
-def anew(example: dict[str, Any]) -> dict[str, Any]:
-    """The same delivery under an id of its own."""
+def with_new_id(example: dict[str, Any]) -> dict[str, Any]:
+    """The same delivery with a new id."""
     return {**example, "id": str(uuid.uuid4())}

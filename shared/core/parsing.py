@@ -40,7 +40,7 @@ def decode(content: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise ValueError(f"byte {error.start} is not UTF-8") from None
     except UnicodeEncodeError:
-        raise ValueError("half of a surrogate pair stands alone in a string") from None
+        raise ValueError("a string has half of a surrogate pair") from None
     except json.JSONDecodeError as error:
         where = f"line {error.lineno} column {error.colno}"
         raise ValueError(f"{error.msg} at {where}" if text else "it is empty") from None

@@ -53,8 +53,8 @@ class Reconciliation:
         """Makes a run.
 
         Args:
-            app_settings: The app's settings: the account, the registries, the budget.
-            routes: The app's routes.
+            app_settings: The account, the registries, the budget.
+            routes: The routes of the events.
             sender: Where events go.
             settings: The webhooks, and how to reach the management API.
             since: Earlier deliveries are ignored.

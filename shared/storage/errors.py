@@ -1,4 +1,4 @@
-"""Failures of Storage, in words that show neither the account's name nor a key."""
+"""Failures of Storage, in texts that show neither the name of the account nor a key."""
 
 from azure.core.exceptions import AzureError, HttpResponseError, ServiceResponseTimeoutError
 from azure.storage.queue import StorageErrorCode
@@ -19,7 +19,7 @@ class StorageUnavailable(Exception):
 
 
 class MayNotCreate(Exception):
-    """The queue is missing, and no role of the app's identity allows to create it."""
+    """The queue is missing, and no role of the identity allows creating it."""
 
 
 def is_retryable(error: Exception) -> bool:

@@ -15,7 +15,7 @@ ROUTES = {name: TABLE[name] for name in ("routes", "rejectedQueue")}
 
 
 def _delivery(row: dict[str, Any]) -> dict[str, Any]:
-    delivery = examples.anew(examples.documented(row["action"], row["registry"]))
+    delivery = examples.with_new_id(examples.documented(row["action"], row["registry"]))
     delivery["target"] |= row["target"]
     return delivery
 

@@ -65,7 +65,7 @@ def payload(action: str, /, **changes: object) -> Payload:
 def recent(action: str = "push", age: timedelta = timedelta(hours=1)) -> dict[str, Any]:
     """A delivery from `age` ago, with a new id."""
     timestamp = (datetime.now(UTC) - age).isoformat().replace("+00:00", "Z")
-    return {**examples.anew(examples.documented(action)), "timestamp": timestamp}
+    return {**examples.with_new_id(examples.documented(action)), "timestamp": timestamp}
 
 
 def delivery(body: bytes | dict[str, Any], registry: str | None = None) -> Delivery:

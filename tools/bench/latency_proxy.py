@@ -30,7 +30,7 @@ def latency_proxy(connection: str, pause: float) -> Iterator[str]:
 
 
 async def _open(target: int, pause: float) -> int:
-    """Listens on a port, which is returned, for what shall go to the port `target`."""
+    """Listens on a free port and forwards to the port `target`. Returns the free port."""
     call_later = asyncio.get_running_loop().call_later
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

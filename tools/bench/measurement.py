@@ -49,7 +49,7 @@ def subject(connection: str, name: str, counts: Sequence[int]) -> Iterator[Itera
 
 
 def _environment(connection: str) -> dict[str, str]:
-    """The environment of a subject: the app's settings at their defaults, no proxies."""
+    """The environment of a subject: default settings and no proxies."""
     kept = {
         name: value
         for name, value in os.environ.items()

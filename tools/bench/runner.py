@@ -209,7 +209,7 @@ def _ratios(ours: Iterable[float], others: Iterable[float]) -> list[float]:
 async def _post(url: str, load: Load, count: int) -> None:
     """Adds to `load` a lap of `count` deliveries, each under an id of its own."""
     example = examples.documented("push")
-    bodies = iter([json.dumps(examples.anew(example)).encode() for _ in range(count)])
+    bodies = iter([json.dumps(examples.with_new_id(example)).encode() for _ in range(count)])
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector) as session:
 

@@ -42,7 +42,7 @@ class _Formatted(logging.Handler):
 
 @asynccontextmanager
 async def function() -> AsyncIterator[Deliver]:
-    """The app's own `main`, called as the worker does; every delivery must get 202."""
+    """`main` of AcrWebhook, called as by the worker. Every delivery must get 202."""
     # As in the worker, each log record is formatted. Writing it costs nothing here.
     logging.basicConfig(level=logging.INFO, handlers=[_Formatted()])
 
@@ -98,7 +98,7 @@ async def _fan_out(count: int) -> AsyncIterator[Deliver]:
 
 @asynccontextmanager
 async def send() -> AsyncIterator[Deliver]:
-    """The SDK call at the end of the app's pipeline and nothing else: same client, same message."""
+    """The SDK call at the end of the pipeline alone: same client, same message."""
     from azure.storage.queue import BinaryBase64EncodePolicy
 
     from shared.app import app
@@ -174,7 +174,7 @@ _SUBJECTS: dict[str, Callable[[], AbstractAsyncContextManager[Deliver]]] = {
 
 def _body() -> bytes:
     """A push of about 900 bytes, under an id of its own."""
-    return json.dumps(examples.anew(examples.documented("push"))).encode()
+    return json.dumps(examples.with_new_id(examples.documented("push"))).encode()
 
 
 def _request() -> func.HttpRequest:

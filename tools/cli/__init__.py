@@ -1,7 +1,7 @@
 """The command line: `python -m tools`, a module for each command.
 
-A command imports what it alone needs when it runs: `host` must find the app's own modules the way
-Azure does, not loaded already.
+A command imports its own modules when it runs. `host` must import the modules of the app as Azure
+does, so no other command may have imported them.
 """
 
 from tools.cli import bench, demo, host, peek, reconcile, replay, routes, send, start

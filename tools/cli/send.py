@@ -38,7 +38,7 @@ def command(
             raise ToolError(f"There is no example of {action!r}; there is one of: {known}.")
         target = url or function_url(PORT)
         example = examples.documented(action, registry)
-        many = [examples.anew(example) for _ in range(repeat)] if repeat > 1 else [example]
+        many = [examples.with_new_id(example) for _ in range(repeat)] if repeat > 1 else [example]
         bodies = [json.dumps(delivery).encode() for delivery in many]
 
         async def post_all(seen: Callable[[Outcome], None]) -> None:

@@ -54,7 +54,7 @@ def fill_environment(root: Path) -> None:
 
 
 def route_prefix(root: Path) -> str:
-    """The first part of every function's path, without slashes: `api` but for host.json."""
+    """The first part of every function's path, without slashes. Default: `api`."""
     return str(host_extension(root, "http").get("routePrefix", "api")).strip("/")
 
 

@@ -30,7 +30,7 @@ _GRACE_SECONDS = 10
 
 
 def configure_logging() -> None:
-    """The app's own log on standard error, a line each."""
+    """The log of the app, on standard error."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     # Errors in the runtime's own log are reported here too.
     logging.getLogger("azure.functions").setLevel(logging.CRITICAL)
