@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from infra import hooks
 from tools.localhost import processes
 
 ROOT = processes.ROOT
@@ -85,13 +86,57 @@ def test_manual_deployment_matches_templates(calls: list[list[str]]) -> None:
         call[call.index("--runtime-version") + 1] for call in calls if "--runtime-version" in call
     ]
     assert set(versions) == {(ROOT / ".python-version").read_text().strip()}
+    words = {word for call in calls for word in call}
+    parameters = (ROOT / "infra" / "main.parameters.json").read_text()
+    for option, word in {"HTTP_CONCURRENCY": "perInstanceConcurrency=", "STORAGE_SKU": ""}.items():
+        [default] = re.findall(rf"ACR_{option}=(\w+)", parameters)
+        assert word + default in words
 
 
-def test_az_accepts_every_documented_command(calls: list[list[str]], tmp_path: Path) -> None:
-    """az accepts every documented command with all its options, and rejects a wrong one."""
+def _hook_commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Every az command of the steps that azd runs around a deployment."""
+    commands = []
+    app = "/subscriptions/1/resourceGroups/g/providers/Microsoft.Web/sites/a"
+    registry = (
+        "/subscriptions/1/resourceGroups/g/providers/Microsoft.ContainerRegistry/registries/r"
+    )
+    held = [{"id": "1", "principalId": "p", "roleDefinitionId": "/x/roleDefinitions/1"}]
+    outputs = {
+        "resource list": app,
+        "functionapp function list": "AcrWebhook",
+        "functionapp show": "127.0.0.1:1",
+        "acr webhook list": "x",
+        "acr webhook get-config": "https://host.example/",
+        "role assignment list": json.dumps(held),
+        "role definition list": "x",
+    }
+
+    def run(*command: str) -> str:
+        commands.append(list(command[1:]) if command[0] == "az" else [])
+        line = " ".join(command[1:])
+        return next((output for name, output in outputs.items() if line.startswith(name)), "")
+
+    monkeypatch.setattr(hooks, "run", run)
+    hooks.preprovision({"AZURE_ENV_NAME": "acr", "AZURE_SUBSCRIPTION_ID": "1"})
+    hooks.postdown(
+        {
+            "ACR_REGISTRY_IDS": registry,
+            "ACR_REMOVED_FUNCTION_URL": "https://host.example/api/AcrWebhook",
+            "ACR_REMOVED_WEBHOOK_IDS": f"{registry}/webhooks/w",
+            "ACR_REMOVED_APP_PRINCIPAL_ID": "p",
+        }
+    )
+    assert len(commands) == 12
+    return [command for command in commands if command]
+
+
+def test_az_accepts_every_command(
+    calls: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """az accepts every command of documents and hooks, and rejects a wrong one."""
     if not AZ_PYTHON.exists():
         pytest.skip("azure-cli is not installed here: `make test-az` installs it")
-    commands = [call[1:] for call in calls if call[0] == "az"]
+    commands = [call[1:] for call in calls if call[0] == "az"] + _hook_commands(monkeypatch)
     bad = [["acr", "webhook", "ping", "--registry", "contoso", "--hook", "x"]]
     result = subprocess.run(
         [AZ_PYTHON, Path(__file__).with_name("az_parse.py")],
