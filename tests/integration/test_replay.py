@@ -160,7 +160,7 @@ async def test_replay_names_invalid_setting(storage: StorageAccount) -> None:
     """Replay fails with an error that names an invalid setting."""
     result = _replay(storage.connection, ACR_REGISTRIES="a b")
     assert result.status == 1
-    assert "ACR_REGISTRIES: entry 1" in result.errors
+    assert "ACR_REGISTRIES, entry 1" in result.errors
 
 
 async def test_replay_reports_allowed_registries(storage: StorageAccount) -> None:
