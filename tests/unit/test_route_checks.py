@@ -71,9 +71,9 @@ def test_filter_that_can_match_passes(route: dict[str, Any]) -> None:
 )
 def test_impossible_pattern_is_reported(name: str, pattern: str) -> None:
     """A pattern that no valid repository or tag has is named with its place."""
-    [told] = _misconfigured({name: ["*", pattern]})
-    assert told.startswith(f'routes.json, /routes/0/{name}/1: "{pattern}" matches no valid ')
-    assert told.endswith("). Correct the pattern.")
+    [reported] = _misconfigured({name: ["*", pattern]})
+    assert reported.startswith(f'routes.json, /routes/0/{name}/1: "{pattern}" matches no valid ')
+    assert reported.endswith("). Correct the pattern.")
 
 
 @pytest.mark.parametrize(
@@ -114,9 +114,9 @@ def test_closed_bracket_passes(pattern: str) -> None:
 
 def test_setting_in_pattern_stays_secret() -> None:
     """The pattern of an app setting is named by the setting, not by its value."""
-    [told] = _misconfigured({"tags": ["v*", "%Team%"]}, Team="AccountKey=abc")
-    assert told.startswith('routes.json, /routes/0/tags/1: "%Team%" matches no valid tag')
-    assert "abc" not in told
+    [reported] = _misconfigured({"tags": ["v*", "%Team%"]}, Team="AccountKey=abc")
+    assert reported.startswith('routes.json, /routes/0/tags/1: "%Team%" matches no valid tag')
+    assert "abc" not in reported
 
 
 def test_routes_know_their_app_settings() -> None:

@@ -32,17 +32,17 @@ def _read(name: str, value: str) -> tuple[Settings, list[str]]:
 )
 def test_budget_ends_before_registry_leaves(value: str, used: float) -> None:
     """A budget that the registry would not wait for is cut to 4.5 seconds, and is reported."""
-    settings, told = _read(BUDGET, value)
+    settings, reported = _read(BUDGET, value)
     assert settings.budget_seconds == used
-    assert told == [f"{BUDGET}: {BUDGET_RANGE}. The app uses 4.5."]
+    assert reported == [f"{BUDGET}: {BUDGET_RANGE}. The app uses 4.5."]
 
 
 @pytest.mark.parametrize("value", ["nan", "0", "-1", "0.49", "four", "4s"])
 def test_invalid_budget_is_default(value: str) -> None:
     """A budget that is no number or too small is the default, and is reported."""
-    settings, told = _read(BUDGET, value)
+    settings, reported = _read(BUDGET, value)
     assert settings.budget_seconds == 4
-    assert told == [f"{BUDGET}: {BUDGET_RANGE}. The app uses 4."]
+    assert reported == [f"{BUDGET}: {BUDGET_RANGE}. The app uses 4."]
 
 
 @pytest.mark.parametrize(
@@ -50,9 +50,9 @@ def test_invalid_budget_is_default(value: str) -> None:
 )
 def test_invalid_body_limit_is_safe(value: str, used: int) -> None:
     """An invalid limit of a body is the default, or the greatest one if it is greater."""
-    settings, told = _read(BODY, value)
+    settings, reported = _read(BODY, value)
     assert settings.max_body_bytes == used
-    assert told == ([f"{BODY}: {BODY_RANGE}. The app uses {used}."] if value else [])
+    assert reported == ([f"{BODY}: {BODY_RANGE}. The app uses {used}."] if value else [])
 
 
 @pytest.mark.parametrize(
@@ -60,9 +60,9 @@ def test_invalid_body_limit_is_safe(value: str, used: int) -> None:
 )
 def test_bounds_of_numbers_are_allowed(name: str, value: str) -> None:
     """A number may be its minimum or its maximum."""
-    settings, told = _read(name, value)
+    settings, reported = _read(name, value)
     assert float(value) in (settings.max_body_bytes, settings.budget_seconds)
-    assert told == []
+    assert reported == []
 
 
 def test_tools_may_have_longer_budget() -> None:
@@ -78,24 +78,24 @@ def test_tools_may_have_longer_budget() -> None:
 @pytest.mark.parametrize("value", ["yes", "1", "no"])
 def test_invalid_flag_keeps_events(value: str) -> None:
     """A flag that is neither true nor false keeps unrouted events, and is reported."""
-    settings, told = _read(KEEP, value)
+    settings, reported = _read(KEEP, value)
     assert settings.keep_unrouted is True
-    assert told == [f"{KEEP}: must be true or false. The app uses true."]
+    assert reported == [f"{KEEP}: must be true or false. The app uses true."]
 
 
 def test_flag_is_a_word() -> None:
     """A flag is the word true or false, in any case and between spaces."""
     for value, keep in ((" TRUE ", True), ("False", False), (" ", False)):
-        settings, told = _read(KEEP, value)
-        assert (settings.keep_unrouted, told) == (keep, [])
+        settings, reported = _read(KEEP, value)
+        assert (settings.keep_unrouted, reported) == (keep, [])
 
 
 def test_invalid_list_does_not_stop_app() -> None:
     """An invalid allow-list refuses what it does not name, and is reported."""
-    settings, told = _read("ACR_REGISTRIES", "contoso")
+    settings, reported = _read("ACR_REGISTRIES", "contoso")
     with pytest.raises(Problem):
         settings.registries.registry("contoso.azurecr.io", None)
-    assert told == [
+    assert reported == [
         'ACR_REGISTRIES, entry 1: "contoso" is not a login server. Did you mean contoso.azurecr.io?'
     ]
 
