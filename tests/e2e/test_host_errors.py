@@ -29,7 +29,7 @@ def test_invalid_connection_stays_secret(app: Path) -> None:
     ("settings", "says"),
     [
         ({"AcrEventsStorage": "AccountName=a;AccountKey=YQ"}, "account key is not base64"),
-        ({"AcrEventsStorage": "AccountName=[/x].io"}, "no account key"),
+        ({"ACR_WEBHOOKS": "[/x].io"}, '"[/x].io" is not the resource id'),
     ],
 )
 def test_invalid_setting_is_named(app: Path, settings: dict[str, str], says: str) -> None:
