@@ -163,6 +163,12 @@ async def test_replay_names_invalid_setting(storage: StorageAccount) -> None:
     assert "ACR_REGISTRIES, entry 1" in result.errors
 
 
+def test_replay_may_have_longer_budget() -> None:
+    """No registry waits for replay: its budget may be longer than the app's."""
+    settings = {"AcrEventsStorage": "UseDevelopmentStorage=true", "ACR_BUDGET_SECONDS": "30"}
+    assert Replay(settings)._app.settings.budget_seconds == 30
+
+
 async def test_replay_reports_allowed_registries(storage: StorageAccount) -> None:
     """Replay reports the registries that may deliver."""
     assert "may deliver (ACR_REGISTRIES): all" in _replay(storage.connection).errors
