@@ -9,12 +9,9 @@ from shared.core.filters import Filter
 from shared.core.misconfiguration import Misconfiguration
 from shared.core.text import quoted
 
-# The events that never have the value of a filter.
+# The action whose events never have the value of a filter.
 # https://learn.microsoft.com/azure/container-registry/container-registry-webhook-reference
-_ACTIONS_WITHOUT: Mapping[str, tuple[str, ...]] = {
-    "tags": ("delete",),
-    "mediaTypes": ("quarantine",),
-}
+_ACTION_WITHOUT = {"tags": "delete", "mediaTypes": "quarantine"}
 
 # What a pattern without a set of characters must be to match a valid value.
 # https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#pulling-manifests
@@ -53,11 +50,11 @@ def misconfigured(
 def _without_value(place: str, route: Mapping[str, Sequence[str]]) -> Iterator[Misconfiguration]:
     """A filter that no event of the route's actions can pass, as these have no such value."""
     actions = list(filter(Filter(route.get("actions", ())).matches, event_actions()))
-    for name, without in _ACTIONS_WITHOUT.items():
-        if name in route and not Filter(route[name]).matches(None) and set(actions) <= {*without}:
+    for name, without in _ACTION_WITHOUT.items():
+        if name in route and not Filter(route[name]).matches(None) and actions == [without]:
             yield Misconfiguration(
                 f"{place}/{name}",
-                f"matches no event, as {' and '.join(actions)} events have no such value",
+                f"matches no event, as {without} events have no such value",
                 "Remove this filter, or change the actions.",
             )
 
