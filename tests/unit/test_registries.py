@@ -85,6 +85,13 @@ def test_secret_in_list_stays_secret(text: str) -> None:
     assert SECRET[:9] not in f"{invalid}{invalid.public}"
 
 
+def test_long_entry_is_quoted_shortly() -> None:
+    """An entry of up to 24 characters is quoted whole, a longer one by its first eight."""
+    for length, quoted in ((24, "a" * 24), (25, "aaaaaaaa…")):
+        [invalid] = AllowList.read("a" * length).invalid
+        assert invalid.value == f'"{quoted}"'
+
+
 def test_invalid_entry_leaves_valid_ones() -> None:
     """The valid entries of a list apply, and every invalid one is reported."""
     allowed = AllowList.read("a.azurecr.io, contoso, b.azurecr.io=x, c.azurecr.io, c.azurecr.io")
