@@ -3,9 +3,9 @@
 import azure.functions as func
 
 from shared.app import app
-from shared.monitoring.health import Health
+from shared.monitoring.health import Checked, Health
 
-HEALTH = Health(lambda: (app().routes.queues, app().queues))
+HEALTH = Health(lambda: Checked(app().routes.queues, app().queues, app().misconfigured))
 
 
 async def main(req: func.HttpRequest) -> func.HttpResponse:

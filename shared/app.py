@@ -1,36 +1,50 @@
 """The composition root: makes the app from the environment, once for each process."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from shared import __version__, log
+from shared.core.misconfiguration import Misconfiguration, bounded
 from shared.core.routing import Routes
 from shared.pipeline import Pipeline
-from shared.settings import Settings, SettingsError
+from shared.settings import Settings, SettingsError, misconfigured
 from shared.storage.queues import StorageQueues
 
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """The objects that the functions share: one set for each process."""
+    """The objects that the functions share: one set for each process.
+
+    `misconfigured` is what cannot work, by the check of `Health` that it fails.
+    """
 
     settings: Settings
     routes: Routes
     queues: StorageQueues
     pipeline: Pipeline
+    misconfigured: Mapping[str, Sequence[Misconfiguration]]
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> "App":
-        """The app with the settings in `environment`. Raises RoutesError, SettingsError."""
-        settings = Settings.read(environment)
+    def from_environment(
+        cls, environment: Mapping[str, str], *, registry_waits: bool = True
+    ) -> "App":
+        """The app with the settings in `environment`.
+
+        `registry_waits`: as in `Settings.read`. Raises RoutesError, SettingsError.
+        """
+        settings = Settings.read(environment, registry_waits=registry_waits)
         try:
             queues = StorageQueues(settings.storage)
         except ValueError as error:
             raise SettingsError(str(error)) from None
         routes = Routes.load(environment)
-        return cls(settings, routes, queues, Pipeline(settings, routes, queues))
+        found = {
+            "settings": bounded(misconfigured(environment, routes.app_settings)),
+            "routes": bounded(routes.misconfigured),
+        }
+        return cls(settings, routes, queues, Pipeline(settings, routes, queues), found)
 
 
 @cache
@@ -38,4 +52,7 @@ def app() -> App:
     """The app of this process, made on first use. Raises RoutesError, SettingsError."""
     made = App.from_environment(os.environ)
     log.started({"version": __version__})
+    for found in made.misconfigured.values():
+        for each in found:
+            log.misconfigured({"place": each.place, "problem": each.detail})
     return made

@@ -25,6 +25,7 @@ LOST = "acr_lost_delivery"
 RECONCILED = "acr_reconcile"
 QUEUE = "acr_queue"
 START = "acr_start"
+CONFIGURATION = "acr_configuration"
 
 _LOG = logging.getLogger("acr_webhook")
 _MAX_TEXT_CHARS = 256
@@ -52,6 +53,11 @@ class Loss:
 def started(fields: Mapping[str, Any]) -> None:
     """Logs that the app has started in this process."""
     _write(logging.INFO, START, fields)
+
+
+def misconfigured(fields: Mapping[str, Any]) -> None:
+    """Logs a setting or a route that cannot work."""
+    _write(logging.ERROR, CONFIGURATION, fields)
 
 
 def delivery(level: int, fields: Mapping[str, Any]) -> None:

@@ -67,7 +67,9 @@ class Replay:
         self.summary = Summary()
         try:
             # A dead letter that no route matches stays, even if the app does not keep such events.
-            self._app = App.from_environment({**app_settings, "ACR_KEEP_UNROUTED": "true"})
+            self._app = App.from_environment(
+                {**app_settings, "ACR_KEEP_UNROUTED": "true"}, registry_waits=False
+            )
         except (RoutesError, SettingsError) as error:
             raise ToolError(str(error)) from None
         self._is_named = queue is not None

@@ -14,6 +14,7 @@ from shared.core.problems import Problem
 from shared.core.registries import AllowList
 from shared.core.routing import VALUES, Routes, RoutesError
 from shared.core.validation import PayloadValidator
+from shared.settings import misconfigured
 from tools import examples
 from tools.localhost.function_app import ToolError
 
@@ -46,6 +47,16 @@ def load(app_settings: Mapping[str, str], file: Path) -> Routes:
         return Routes.load(app_settings, file)
     except RoutesError as error:
         raise ToolError(str(error)) from None
+
+
+def require_usable(routes: Routes, app_settings: Mapping[str, str]) -> None:
+    """Raises ToolError where `Health` would report the routes or the app settings."""
+    found = [
+        *routes.misconfigured,
+        *misconfigured(app_settings, routes.app_settings),
+    ]
+    if found:
+        raise ToolError("The app would report as failed:\n" + "\n".join(f"  {f}" for f in found))
 
 
 def table(routes: Routes) -> Table:
@@ -106,7 +117,7 @@ def event(
         errors = "\n".join(f"{v.pointer} {v.detail}".strip() for v in problem.violations)
         raise ToolError(f"The app would refuse that.\n{errors}") from None
     except ValueError as error:
-        raise ToolError(f"ACR_REGISTRIES: {error}") from None
+        raise ToolError(str(error)) from None
     return to_cloud_event(payload, actions()[action], source)
 
 

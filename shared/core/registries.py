@@ -1,14 +1,21 @@
 """Which registry a delivery comes from, and whether it may."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from shared.core.misconfiguration import Misconfiguration
 from shared.core.problems import Kind, Problem, Violation
 from shared.core.schemas import validator
 from shared.core.text import quoted
 
 _HOST = validator("common/host.json")
 _RESOURCE_ID = validator("common/resource_id.json")
+
+# An entry could be a secret by mistake. It is quoted only where it looks like a host name or like a
+# URL without user info and query, and a long one by its beginning.
+_QUOTABLE = re.compile(r"(?:https?://)?[A-Za-z0-9./_ -]+(?::[0-9]{1,5})?")
+_MAX_QUOTED_CHARS, _BEGINNING_CHARS = 24, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,34 +38,48 @@ def _normalize_host(host: str) -> str:
 
 
 class AllowList:
-    """The registries that may deliver; an empty list allows all."""
+    """The registries that may deliver; an empty list allows all.
 
-    def __init__(self, registries: Mapping[str, Registry]) -> None:
+    With `invalid` entries it allows the valid ones alone, even where there is none.
+    """
+
+    def __init__(
+        self, registries: Mapping[str, Registry], invalid: Sequence[Misconfiguration] = ()
+    ) -> None:
         self._registries = registries
+        self.invalid = tuple(invalid)
 
     @classmethod
     def parse(cls, text: str) -> "AllowList":
+        """As `read`. Raises ValueError with the first invalid entry and what is wrong with it."""
+        found = cls.read(text)
+        if found.invalid:
+            raise ValueError(str(found.invalid[0]))
+        return found
+
+    @classmethod
+    def read(cls, text: str) -> "AllowList":
         """The list in `text`: login servers, each with `=<resource id>` if wanted, between commas.
 
-        Raises ValueError with the entry and what is wrong with it.
+        An invalid entry is left out, and is in `invalid`.
         """
-        registries = {}
-        for number, entry in enumerate(filter(None, map(str.strip, text.split(","))), 1):
+        registries: dict[str, Registry] = {}
+        invalid = []
+        entries = list(filter(None, map(str.strip, text.split(","))))
+        for number, entry in enumerate(entries, 1):
             host, _, resource_id = (part.strip() for part in entry.partition("="))
-            try:
+            wrong = _wrong(host, resource_id, registries)
+            if wrong:
+                rule, advice, value = wrong
+                place = f"ACR_REGISTRIES, entry {number}"
+                invalid.append(Misconfiguration(place, rule, advice, value))
+            else:
                 name = login_server(host)
-            except ValueError as error:
-                raise ValueError(f"entry {number}: {error}") from None
-            if resource_id and not _RESOURCE_ID.is_valid(resource_id):
-                raise ValueError(
-                    f"entry {number}: {quoted(resource_id)} is not the resource id of a registry "
-                    "(/subscriptions/…/resourceGroups/…/providers/Microsoft.ContainerRegistry/"
-                    "registries/…)"
-                )
-            if name in registries:
-                raise ValueError(f"entry {number}: {name} is listed twice")
-            registries[name] = Registry(name, resource_id or None)
-        return cls(registries)
+                registries[name] = Registry(name, resource_id or None)
+        if text.strip() and not entries:
+            rule, advice = "names no registry", "Remove the setting to allow every registry."
+            invalid.append(Misconfiguration("ACR_REGISTRIES", rule, advice))
+        return cls(registries, invalid)
 
     def of_resource(self, resource_id: str) -> Registry | None:
         """The registry on the list that is this Azure resource, as far as that is known.
@@ -85,7 +106,7 @@ class AllowList:
         registry alone is allowed, it is that one.
 
         Raises Problem: 422 where the parameter is no host name or contradicts `host`, 403 where
-        the registry is not on the list.
+        the registry is not on the list, or is not named while an entry of the list is invalid.
         """
         try:
             named = login_server(parameter) if parameter else None
@@ -100,12 +121,50 @@ class AllowList:
                 f"request.host {detail}.",
                 [Violation("/request/host", detail)],
             )
-        if name is None:
-            return next(iter(self._registries.values())) if len(self._registries) == 1 else None
-        if self._registries and name not in self._registries:
+        if name is None and self.invalid:
             raise Problem(
                 Kind.REGISTRY_NOT_ALLOWED,
-                f"{name} is not in the app setting ACR_REGISTRIES.",
+                f"The delivery names no registry, and {self._invalid_entries}.",
+            )
+        if name is None:
+            return next(iter(self._registries.values())) if len(self._registries) == 1 else None
+        if (self._registries or self.invalid) and name not in self._registries:
+            because = f", and {self._invalid_entries}" if self.invalid else ""
+            raise Problem(
+                Kind.REGISTRY_NOT_ALLOWED,
+                f"{name} is not in the app setting ACR_REGISTRIES{because}.",
                 [Violation("/request/host", "is not on the allow-list")] if host else (),
             )
         return self._registries.get(name) or Registry(name)
+
+    @property
+    def _invalid_entries(self) -> str:
+        return f"the app setting ACR_REGISTRIES has invalid entries ({len(self.invalid)})"
+
+
+def _wrong(
+    host: str, resource_id: str, registries: Mapping[str, Registry]
+) -> tuple[str, str, str] | None:
+    """What is wrong with an entry, what to do, and its value, quoted if it may be shown."""
+    if not _HOST.is_valid(host) or "." not in host:
+        return "is not a login server", _advice(host), _shown(host)
+    if resource_id and not _RESOURCE_ID.is_valid(resource_id):
+        form = "/subscriptions/…/providers/Microsoft.ContainerRegistry/registries/…"
+        return "has no resource id of a registry after the =", f"Use the form {form}.", _shown(host)
+    if (name := login_server(host)) in registries:
+        return "is listed twice", "Remove one entry. The first one applies.", _shown(name)
+    return None
+
+
+def _advice(host: str) -> str:
+    """The login server that `host` probably means, or the form of one."""
+    name = re.split("[:/]", re.sub("^https?://", "", host))[0].lower()
+    if _shown(host) and len(host) <= _MAX_QUOTED_CHARS and _HOST.is_valid(name):
+        return f"Did you mean {name if '.' in name else f'{name}.azurecr.io'}?"
+    return "Use the form contoso.azurecr.io."
+
+
+def _shown(text: str) -> str:
+    if not _QUOTABLE.fullmatch(text):
+        return ""
+    return quoted(text) if len(text) <= _MAX_QUOTED_CHARS else f'"{text[:_BEGINNING_CHARS]}…"'

@@ -58,11 +58,12 @@ def pong(payload: Payload) -> Response:
     return Response(200, _body({**attributes, "detail": detail}))
 
 
-def health(checks: Mapping[str, bool]) -> Response:
-    """200 where all `checks` passed, else 503. The body has each check by name."""
+def health(checks: Mapping[str, bool], problems: Sequence[str] = ()) -> Response:
+    """200 where all `checks` passed, else 503. The body has each check by name, and `problems`."""
     ok = all(checks.values())
     named = {name: "ok" if passed else "failed" for name, passed in checks.items()}
-    body = _json({"status": "ok" if ok else "failed", "checks": named})
+    document = {"status": "ok" if ok else "failed", "checks": named}
+    body = _body(document, "problems", problems) if problems else _json(document)
     return Response(200 if ok else 503, body)
 
 

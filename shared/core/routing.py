@@ -10,7 +10,9 @@ from typing import Any
 from shared.core.actions import event_actions
 from shared.core.cloud_event import CloudEvent
 from shared.core.filters import Filter
+from shared.core.misconfiguration import Misconfiguration
 from shared.core.parsing import decode
+from shared.core.route_checks import misconfigured
 from shared.core.schemas import validator
 from shared.core.text import quoted
 from shared.core.violations import violations
@@ -64,10 +66,16 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """The routes, and the dead-letter queue."""
+    """The routes, and the dead-letter queue.
+
+    `app_settings` are the names of those that the file refers to. `misconfigured` is what can
+    never match.
+    """
 
     routes: tuple[Route, ...]
     rejected_queue: str
+    app_settings: frozenset[str] = frozenset()
+    misconfigured: tuple[Misconfiguration, ...] = ()
 
     @classmethod
     def load(cls, app_settings: Mapping[str, str], file: Path = ROUTES_FILE) -> "Routes":
@@ -109,6 +117,8 @@ class Routes:
                 for route in filled["routes"]
             ),
             filled["rejectedQueue"],
+            frozenset(name for _, name in _placeholders(document)),
+            tuple(misconfigured(document["routes"], filled["routes"], list(VALUES))),
         )
 
     @property
@@ -131,14 +141,20 @@ def _require_none(errors: Iterable[str]) -> None:
         raise RoutesError("\n".join(lines))
 
 
-def _missing(part: Any, app_settings: Mapping[str, str], pointer: str = "") -> Iterator[str]:
+def _missing(part: Any, app_settings: Mapping[str, str]) -> Iterator[str]:
     """An error for each app setting that `part` names and that is not set."""
+    for pointer, name in _placeholders(part):
+        if not app_settings.get(name, "").strip():
+            yield f"{pointer}: the app setting {quoted(name)} is not set"
+
+
+def _placeholders(part: Any, pointer: str = "") -> Iterator[tuple[str, str]]:
+    """Each place in `part` that refers to an app setting, and the setting's name."""
     if isinstance(part, str):
         for name in _APP_SETTING.findall(part):
-            if not app_settings.get(name, "").strip():
-                yield f"{pointer}: the app setting {quoted(name)} is not set"
+            yield pointer, name
     for step, inner in _members(part):
-        yield from _missing(inner, app_settings, f"{pointer}/{step}")
+        yield from _placeholders(inner, f"{pointer}/{step}")
 
 
 def _members(part: Any) -> Iterable[tuple[str | int, Any]]:

@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from shared.core import responses
+from shared.core.misconfiguration import Misconfiguration
 from shared.core.responses import Response
 from shared.core.routing import RoutesError
 from shared.settings import SettingsError
@@ -24,15 +26,24 @@ class QueueProber(Protocol):
         """Returns once Storage has responded for `queue`. Raises StorageUnavailable."""
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What is checked: queues, and what is misconfigured already, by the check that it fails."""
+
+    queues: Sequence[str]
+    prober: QueueProber
+    misconfigured: Mapping[str, Sequence[Misconfiguration]] = field(default_factory=dict)
+
+
 class Health:
     """Checks the app, at most once in ten seconds, however many requests there are.
 
-    The endpoint is anonymous: its response names checks and queues, but gives no reasons. The
-    reasons are in the log.
+    The endpoint is anonymous: its response names checks, queues and what is misconfigured, but
+    quotes no value. The reasons are in the log.
     """
 
-    def __init__(self, load: Callable[[], tuple[Sequence[str], QueueProber]]) -> None:
-        """`load` gives the queues to check. It may raise SettingsError or RoutesError."""
+    def __init__(self, load: Callable[[], Checked]) -> None:
+        """`load` gives what to check. It may raise SettingsError or RoutesError."""
         self._load = load
         self._checked_at = 0.0
         self._check_running: asyncio.Task[Response] | None = None
@@ -50,10 +61,19 @@ class Health:
 
     async def _check(self, deadline: float) -> Response:
         checks: dict[str, bool] = {}
+        problems: list[str] = []
         try:
-            names, prober = self._load()
+            checked = self._load()
             checks |= {"settings": True, "routes": True}
-            passed = await asyncio.gather(*(_passes(prober, name, deadline) for name in names))
+            for check, found in checked.misconfigured.items():
+                checks[check] = not found
+                for each in found:
+                    _LOG.error("acr_health %s: %s", check, each)
+                    problems.append(each.public)
+            names = checked.queues
+            passed = await asyncio.gather(
+                *(_passes(checked.prober, name, deadline) for name in names)
+            )
             checks |= {f"queue {name}": ok for name, ok in zip(names, passed, strict=True)}
         except SettingsError as error:
             _LOG.error("acr_health settings: %s", error)
@@ -61,7 +81,7 @@ class Health:
         except RoutesError as error:
             _LOG.error("acr_health routes: %s", error)
             checks |= {"settings": True, "routes": False}
-        return responses.health(checks)
+        return responses.health(checks, problems)
 
 
 async def _passes(prober: QueueProber, queue: str, deadline: float) -> bool:

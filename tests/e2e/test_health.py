@@ -15,9 +15,8 @@ import pytest
 
 from shared.app import App
 from shared.core.routing import RoutesError
-from shared.monitoring.health import REUSE_SECONDS, WAIT_SECONDS, Health
+from shared.monitoring.health import REUSE_SECONDS, WAIT_SECONDS, Checked, Health
 from shared.settings import SettingsError
-from shared.storage.queues import StorageQueues
 from tests.support.commands import Command
 from tools.localhost import processes
 from tools.localhost.ports import free_port
@@ -31,7 +30,7 @@ def _app(connection: str) -> App:
 
 
 def _health(app: App) -> Health:
-    return Health(lambda: (app.routes.queues, app.queues))
+    return Health(lambda: Checked(app.routes.queues, app.queues, app.misconfigured))
 
 
 async def test_healthy_app_lists_every_check(
@@ -110,7 +109,7 @@ async def test_invalid_settings_or_routes_get_503(
 ) -> None:
     """Invalid settings or routes result in 503, and the response names the failed check."""
 
-    def make() -> tuple[list[str], StorageQueues]:
+    def make() -> Checked:
         raise error
 
     response = await Health(make).respond()
@@ -124,10 +123,10 @@ async def test_health_reuses_recent_result(azurite: str) -> None:
     app = _app(azurite)
     made = 0
 
-    def make() -> tuple[list[str], StorageQueues]:
+    def make() -> Checked:
         nonlocal made
         made += 1
-        return app.routes.queues, app.queues
+        return Checked(app.routes.queues, app.queues)
 
     health = Health(make)
     responses = await asyncio.gather(*(health.respond() for _ in range(200)))

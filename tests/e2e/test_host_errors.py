@@ -29,7 +29,7 @@ def test_invalid_connection_stays_secret(app: Path) -> None:
     ("settings", "says"),
     [
         ({"AcrEventsStorage": "AccountName=a;AccountKey=YQ"}, "account key is not base64"),
-        ({"ACR_REGISTRIES": "[/x].io"}, '"[/x].io" is not a host name'),
+        ({"ACR_WEBHOOKS": "[/x].io"}, '"[/x].io" is not the resource id'),
     ],
 )
 def test_invalid_setting_is_named(app: Path, settings: dict[str, str], says: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from shared.core.routing import Routes
 from shared.reconcile.management import ACTION
 from shared.reconcile.table import TABLE
-from shared.settings import ReconcileSettings, Settings
+from shared.settings import ReconcileSettings, Settings, misconfigured
 from shared.storage import connections
 from shared.storage.connections import Identity, Principal
 from tests.support.bicep import REGISTRY, ROOT, SOURCES, Compiler, DeploymentError
@@ -220,3 +220,8 @@ def test_site_refuses_old_protocols(bicep: Compiler) -> None:
             "ftpsState": "Disabled",
         }.items()
     )
+
+
+def test_deployed_settings_can_work(bicep: Compiler) -> None:
+    """Health finds nothing wrong with the settings of a deployment."""
+    assert misconfigured(app_settings(bicep.deploy(webhookName="acrwebhook"))) == []

@@ -160,7 +160,13 @@ async def test_replay_names_invalid_setting(storage: StorageAccount) -> None:
     """Replay fails with an error that names an invalid setting."""
     result = _replay(storage.connection, ACR_REGISTRIES="a b")
     assert result.status == 1
-    assert "ACR_REGISTRIES: entry 1" in result.errors
+    assert "ACR_REGISTRIES, entry 1" in result.errors
+
+
+def test_replay_may_have_longer_budget() -> None:
+    """No registry waits for replay: its budget may be longer than the app's."""
+    settings = {"AcrEventsStorage": "UseDevelopmentStorage=true", "ACR_BUDGET_SECONDS": "30"}
+    assert Replay(settings)._app.settings.budget_seconds == 30
 
 
 async def test_replay_reports_allowed_registries(storage: StorageAccount) -> None:

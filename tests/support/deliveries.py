@@ -78,7 +78,8 @@ async def reject(connection: str, *bodies: bytes | dict[str, Any], **settings: s
     """Makes the app reject `bodies`, with `settings` or an allow-list of another registry."""
     settings = settings or {"ACR_REGISTRIES": "other.azurecr.io"}
     receiver = App.from_environment(
-        {"AcrEventsStorage": connection, "ACR_BUDGET_SECONDS": "30", **settings}
+        {"AcrEventsStorage": connection, "ACR_BUDGET_SECONDS": "30", **settings},
+        registry_waits=False,
     )
     process = receiver.pipeline.process
     responses = await asyncio.gather(*(process(delivery(body)) for body in bodies))

@@ -21,13 +21,15 @@ from typing import Any, cast
 
 import pytest
 
+from shared import log
 from shared.core.delivery import Delivery
+from shared.core.misconfiguration import Misconfiguration
 from shared.core.problems import Kind, Problem
 from shared.core.responses import problem_details
 from shared.core.routing import Routes, RoutesError
 from shared.core.webhooks import Webhook
 from shared.monitoring import queue_depth
-from shared.monitoring.health import Health
+from shared.monitoring.health import Checked, Health
 from shared.pipeline import Pipeline
 from shared.reconcile.delivery_log import Window
 from shared.reconcile.lease import Lease
@@ -187,13 +189,23 @@ async def test_health_line_keeps_its_form(
 ) -> None:
     """A line `acr_health` names the check that failed, and why."""
 
-    def load() -> tuple[list[str], _Storage]:
+    def load() -> Checked:
         if error:
             raise error
-        return ["acr-push", "charts"], _Storage()
+        return Checked(["acr-push", "charts"], _Storage())
 
     await Health(load).respond()
     assert caplog.messages == [line]
+
+
+async def test_misconfiguration_lines_keep_form(caplog: pytest.LogCaptureFixture) -> None:
+    """A misconfiguration has one line `acr_health` and, at the start, one `acr_configuration`."""
+    found = Misconfiguration("a route", "is odd", "Use b.", '"a"')
+    await Health(lambda: Checked([], _Storage(), {"routes": [found]})).respond()
+    assert caplog.messages == ['acr_health routes: a route: "a" is odd. Use b.']
+    log.misconfigured({"place": found.place, "problem": found.detail})
+    fields = {"place": "a route", "problem": '"a" is odd. Use b.'}
+    assert _lines(caplog, "acr_configuration") == [fields]
 
 
 WEBHOOK = Webhook.parse(

@@ -27,7 +27,9 @@ EVENT, DEAD_LETTER = validator("event.v1.json"), validator("rejected.v1.json")
 
 
 def _pipeline(memory: InMemoryQueues, routes: Routes | None = None, **environment: str) -> Pipeline:
-    read = Settings.read({"AzureWebJobsStorage": "UseDevelopmentStorage=true", **environment})
+    given = {"AzureWebJobsStorage": "UseDevelopmentStorage=true", **environment}
+    # No registry waits for a test: its budget may be longer.
+    read = Settings.read(given, registry_waits=False)
     return Pipeline(read, routes or Routes.load({}), memory)
 
 

@@ -43,19 +43,92 @@ def test_list_names_servers_and_ids() -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("contoso azurecr.io", 'entry 1: "contoso azurecr.io" is not a host name'),
-        ("a.azurecr.io, https://b.azurecr.io", 'entry 2: "https://b.azurecr.io" is not a host'),
-        ("a.azurecr.io=contoso", 'entry 1: "contoso" is not the resource id of a registry'),
-        ("a.azurecr.io=/subscriptions/x", "is not the resource id"),
-        ("a.azurecr.io,A.azurecr.io", "entry 2: a.azurecr.io is listed twice"),
-        ("=" + RESOURCE, 'entry 1: "" is not a host name'),
+        ("contoso azurecr.io", ', entry 1: "contoso azurecr.io" is not a login server. Use the'),
+        ("contoso", ', entry 1: "contoso" is not a login server. Did you mean contoso.azurecr.io?'),
+        ("Contoso:443", '"Contoso:443" is not a login server. Did you mean contoso.azurecr.io?'),
+        ("a.azurecr.io, https://b.azurecr.io/", ", entry 2: "),
+        ("https://b.azurecr.io", " is not a login server. Did you mean b.azurecr.io?"),
+        ("a.azurecr.io=contoso", ', entry 1: "a.azurecr.io" has no resource id of a registry aft'),
+        ("a.azurecr.io=/subscriptions/x", "has no resource id"),
+        ("a.azurecr.io,A.azurecr.io", ', entry 2: "a.azurecr.io" is listed twice'),
+        ("=" + RESOURCE, "ACR_REGISTRIES, entry 1: is not a login server. Use the form contoso."),
+        (",,", "ACR_REGISTRIES: names no registry. Remove the setting to allow every registry."),
     ],
 )
 def test_bad_list_names_entry_and_reason(text: str, why: str) -> None:
     """The error for an invalid allow-list names the entry and the reason."""
-    with pytest.raises(ValueError, match="entry") as caught:
+    with pytest.raises(ValueError, match=r"^ACR_REGISTRIES") as caught:
         AllowList.parse(text)
     assert why in str(caught.value)
+
+
+SECRET = "c2VjcmV0LWtleQc2VjcmV0LWtleQ"  # noqa: S105 (not a real key)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SECRET,
+        f"{SECRET}==",
+        f"user:{SECRET}",
+        f"https://user:{SECRET}@a.azurecr.io",
+        f"https://a.azurecr.io/?sig={SECRET}",
+        f"a.azurecr.io?sig={SECRET}",
+        f"AccountKey={SECRET}",
+        f"a.azurecr.io={SECRET}",
+        f"https://a.azurecr.io/{SECRET}",
+    ],
+)
+def test_secret_in_list_stays_secret(text: str) -> None:
+    """An entry that could be a secret is not quoted, or only its first eight characters."""
+    [invalid] = AllowList.read(text).invalid
+    assert SECRET[:9] not in f"{invalid}{invalid.public}"
+
+
+def test_long_entry_is_quoted_shortly() -> None:
+    """An entry of up to 24 characters is quoted whole, a longer one by its first eight."""
+    for length, quoted in ((24, "a" * 24), (25, "aaaaaaaa…")):
+        [invalid] = AllowList.read("a" * length).invalid
+        assert invalid.value == f'"{quoted}"'
+
+
+def test_invalid_entry_leaves_valid_ones() -> None:
+    """The valid entries of a list apply, and every invalid one is reported."""
+    allowed = AllowList.read("a.azurecr.io, contoso, b.azurecr.io=x, c.azurecr.io, c.azurecr.io")
+    for host in ("a.azurecr.io", "c.azurecr.io"):
+        assert allowed.registry(host, None) == Registry(host)
+    assert [each.place for each in allowed.invalid] == [
+        f"ACR_REGISTRIES, entry {number}" for number in (2, 3, 5)
+    ]
+    with pytest.raises(Problem) as caught:
+        allowed.registry("b.azurecr.io", None)
+    assert caught.value.kind is Kind.REGISTRY_NOT_ALLOWED
+    assert caught.value.detail == (
+        "b.azurecr.io is not in the app setting ACR_REGISTRIES, and the app setting "
+        "ACR_REGISTRIES has invalid entries (3)."
+    )
+
+
+@pytest.mark.parametrize("text", ["contoso", ",", "contoso.azurecr.io=x", "a b, c d"])
+@pytest.mark.parametrize(
+    ("host", "parameter"),
+    [("contoso.azurecr.io", None), (None, "contoso.azurecr.io"), (None, None), ("contoso", None)],
+)
+def test_list_without_valid_entry_allows_nobody(
+    text: str, host: str | None, parameter: str | None
+) -> None:
+    """A list without a valid entry refuses every delivery with 403."""
+    with pytest.raises(Problem) as caught:
+        AllowList.read(text).registry(host, parameter)
+    assert caught.value.kind is Kind.REGISTRY_NOT_ALLOWED
+    assert "ACR_REGISTRIES has invalid entries (" in caught.value.detail
+
+
+def test_unnamed_registry_needs_valid_list() -> None:
+    """A chart without a registry is not taken for the only valid entry's: it may be another's."""
+    with pytest.raises(Problem, match="The delivery names no registry") as caught:
+        AllowList.read("a.azurecr.io, contoso").registry(None, None)
+    assert caught.value.kind is Kind.REGISTRY_NOT_ALLOWED
 
 
 @pytest.mark.parametrize(
@@ -135,7 +208,7 @@ def test_registry_problems_state_place_and_reason() -> None:
 
 def test_registry_may_be_listed_once() -> None:
     """An allow-list that names a registry twice, in any case, is invalid."""
-    with pytest.raises(ValueError, match=r"^entry 2: a\.io is listed twice$"):
+    with pytest.raises(ValueError, match=r"^ACR_REGISTRIES, entry 2: \"a\.io\" is listed twice\."):
         AllowList.parse("a.io,A.io")
 
 
@@ -144,8 +217,8 @@ def test_bad_resource_id_states_form() -> None:
     with pytest.raises(ValueError, match="entry") as caught:
         AllowList.parse("a.io=x")
     assert str(caught.value) == (
-        'entry 1: "x" is not the resource id of a registry (/subscriptions/…/resourceGroups/…'
-        "/providers/Microsoft.ContainerRegistry/registries/…)"
+        'ACR_REGISTRIES, entry 1: "a.io" has no resource id of a registry after the =. '
+        "Use the form /subscriptions/…/providers/Microsoft.ContainerRegistry/registries/…."
     )
 
 

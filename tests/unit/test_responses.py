@@ -116,6 +116,21 @@ def test_health_names_each_check(storage: bool, status: int, word: str, check: s
     assert _parsed(response) == {"status": word, "checks": {"routes": "ok", "storage": check}}
 
 
+def test_health_response_is_bounded() -> None:
+    """The response of health has problems only if there are any, and at most 4 KB."""
+    assert json.loads(responses.health({"settings": True}).body).keys() == {"status", "checks"}
+    response = responses.health({"settings": False}, ["ACR_X: is odd"])
+    assert response.status == 503
+    assert json.loads(response.body) == {
+        "status": "failed",
+        "checks": {"settings": "failed"},
+        "problems": ["ACR_X: is odd"],
+    }
+    body = responses.health({"settings": False}, ["x" * 1000] * 20).body
+    assert len(body) <= responses.MAX_RESPONSE_BYTES
+    assert json.loads(body)["problemsLeftOut"] == 17
+
+
 def test_retry_after_is_ten_seconds() -> None:
     """A retryable response asks the sender to wait for ten seconds."""
     response = responses.problem_details(Problem(Kind.STORAGE_UNAVAILABLE, "Why."))

@@ -159,10 +159,13 @@ def target(queue_port: int | None) -> Target:
     if queue_port or not of_accounts:
         given["AcrEventsStorage"] = connection_string(queue_port or QUEUE_PORT)
     try:
-        settings = Settings.read(given)
+        settings = Settings.read(given, registry_waits=False)
         check(settings.storage)
     except ValueError as error:
         raise ToolError(str(error)) from None
+    if settings.misconfigured:
+        # The app goes on, as it would lose deliveries. A tool can wait until this is corrected.
+        raise ToolError("\n".join(map(str, settings.misconfigured)))
     return Target(given, settings)
 
 

@@ -47,7 +47,7 @@ def command(
         if webhook:
             given["ACR_WEBHOOKS"] = ",".join(webhook)
         try:
-            app = App.from_environment(given)
+            app = App.from_environment(given, registry_waits=False)
             settings = ReconcileSettings.read(given)
         except ValueError as error:
             raise ToolError(str(error)) from None

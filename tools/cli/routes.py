@@ -17,12 +17,15 @@ RoutesFile = Annotated[Path, typer.Option(help="The routes.", metavar="PATH")]
 def check(file: RoutesFile = ROOT / "routes.json") -> None:
     """Check the file, and show the filters of each route.
 
-    Exit status: 0 where the app can use it, else 1.
+    Checks the app settings on this machine too, but for those of the storage account.
+    Exit status: 0 where the app can use all of it, else 1.
     """
     from tools import routes
 
     with exit_statuses():
-        checked = routes.load(app_settings(), file)
+        given = app_settings()
+        checked = routes.load(given, file)
+        routes.require_usable(checked, given)
     console.print(routes.table(checked))
     for action in routes.unwanted(checked):
         say(console, f"No route matches the action {action}.")
