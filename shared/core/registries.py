@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from shared.core.problems import Kind, Problem, Violation
+from shared.core.regions import split_endpoint
 from shared.core.schemas import validator
 from shared.core.text import quoted
 
@@ -21,13 +22,13 @@ class Registry:
 
 def login_server(text: str) -> str:
     """The login server that `text` names. Raises ValueError where it is no host name."""
+    return _endpoint(text)[0]
+
+
+def _endpoint(text: str) -> tuple[str, str | None]:
     if not _HOST.is_valid(text):
         raise ValueError(f"{quoted(text)} is not a host name")
-    return _normalize_host(text)
-
-
-def _normalize_host(host: str) -> str:
-    return host.partition(":")[0].lower()
+    return split_endpoint(text)
 
 
 class AllowList:
@@ -40,13 +41,15 @@ class AllowList:
     def parse(cls, text: str) -> "AllowList":
         """The list in `text`: login servers, each with `=<resource id>` if wanted, between commas.
 
-        Raises ValueError with the entry and what is wrong with it.
+        A regional endpoint stands for its registry, which may be listed by several of them. Raises
+        ValueError with the entry and what is wrong with it.
         """
-        registries = {}
+        registries: dict[str, Registry] = {}
+        endpoints = set()
         for number, entry in enumerate(filter(None, map(str.strip, text.split(","))), 1):
             host, _, resource_id = (part.strip() for part in entry.partition("="))
             try:
-                name = login_server(host)
+                endpoint = _endpoint(host)
             except ValueError as error:
                 raise ValueError(f"entry {number}: {error}") from None
             if resource_id and not _RESOURCE_ID.is_valid(resource_id):
@@ -55,9 +58,16 @@ class AllowList:
                     "(/subscriptions/…/resourceGroups/…/providers/Microsoft.ContainerRegistry/"
                     "registries/…)"
                 )
-            if name in registries:
+            name, _ = endpoint
+            if endpoint in endpoints:
                 raise ValueError(f"entry {number}: {name} is listed twice")
-            registries[name] = Registry(name, resource_id or None)
+            endpoints.add(endpoint)
+            earlier = registries.get(name, Registry(name)).resource_id
+            if earlier and resource_id and earlier.lower() != resource_id.lower():
+                raise ValueError(
+                    f"entry {number}: {name} has another resource id in an earlier entry"
+                )
+            registries[name] = Registry(name, earlier or resource_id or None)
         return cls(registries)
 
     def of_resource(self, resource_id: str) -> Registry | None:
@@ -92,7 +102,7 @@ class AllowList:
         except ValueError as error:
             detail = f"The registry parameter of the webhook's URL: {error}."
             raise Problem(Kind.INVALID_REGISTRY, detail) from None
-        name = _normalize_host(host) if host else named
+        name = split_endpoint(host)[0] if host else named
         if named and name != named:
             detail = f"is {name}, but the registry parameter of the webhook's URL is {named}"
             raise Problem(
