@@ -229,7 +229,7 @@ def test_released_dead_letters_stay_valid(file: Path) -> None:
     document = json.loads(file.read_bytes())
     kept = read(b64encode(file.read_bytes()).decode())
     assert kept is not None
-    assert kept.record == document
+    assert kept.document == document
     assert (kept.delivery.registry, kept.delivery.region) == (document["registry"], None)
     assert hashlib.sha256(kept.delivery.body).hexdigest() == document["body"]["sha256"]
 
