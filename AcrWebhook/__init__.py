@@ -20,6 +20,7 @@ async def main(req: func.HttpRequest, context: func.Context) -> func.HttpRespons
             traceparent=req.headers.get("traceparent"),
             received_at=datetime.now(UTC),
             invocation_id=context.invocation_id,
+            region=req.params.get("region"),
         )
     )
     return func.HttpResponse(

@@ -89,6 +89,7 @@ def lost(delivery: Delivery, loss: Loss) -> None:
             "queues": loss.queues,
             "receivedAt": utc_timestamp(delivery.received_at),
             "registry": delivery.registry,
+            "region": delivery.region,
             "traceparent": delivery.traceparent,
             "invocation": delivery.invocation_id,
         }

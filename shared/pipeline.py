@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from shared import log
-from shared.core import dead_letter, responses
+from shared.core import dead_letter, regions, responses
 from shared.core.actions import actions
 from shared.core.cloud_event import CloudEvent
 from shared.core.delivery import Delivery, JsonObject, Payload
@@ -123,6 +123,7 @@ class Pipeline:
             outcome = await self._run(delivery, deadline)
         if not outcome.loss:
             fields = {"outcome": outcome.name, "recovered": True}
+            fields["traceparent"] = delivery.traceparent
             log.delivery(outcome.level, {**fields, **outcome.fields})
         return outcome
 
@@ -142,11 +143,12 @@ class Pipeline:
         payload = self._validator.validate(document)
         host = payload.get("request", {}).get("host")
         registry = self._settings.registries.registry(host, delivery.registry)
+        region = regions.region(host, delivery.region)
         action = actions()[payload["action"]]
         if action.type is None:
             return Routed(payload)
         event = to_cloud_event(
-            payload, action, registry, delivery.traceparent, delivery.recovered_at
+            payload, action, registry, delivery.traceparent, delivery.recovered_at, region
         )
         queues = self._routes.queues_for(event)
         if not queues and self._settings.keep_unrouted:
@@ -175,19 +177,21 @@ class Pipeline:
         fields = _log_fields(routed.payload)
         if routed.event is None:
             return Outcome("ping", logging.INFO, responses.pong(routed.payload), fields)
-        fields |= {"registry": routed.event.get("acrregistry"), "queues": routed.queues}
+        event = routed.event
+        fields |= {"registry": event.get("acrregistry"), "region": event.get("acrregion")}
+        fields["queues"] = routed.queues
         if failures := await self.enqueue(routed, delivery.invocation_id, deadline):
             return _lost(_unavailable(failures), [failure.queue for failure in failures], fields)
         name = "accepted" if routed.queues else "unrouted"
-        return Outcome(name, logging.INFO, responses.accepted(routed.event, routed.queues), fields)
+        return Outcome(name, logging.INFO, responses.accepted(event, routed.queues), fields)
 
     async def _reject(
         self, delivery: Delivery, document: JsonObject, problem: Problem, deadline: float
     ) -> Outcome:
         queue = self._routes.rejected_queue
         fields = _log_fields(document) | {"reason": problem.kind.reason, "queues": [queue]}
-        if delivery.registry is not None:
-            fields["registry"] = delivery.registry
+        named = {"registry": delivery.registry, "region": delivery.region}
+        fields |= {name: value for name, value in named.items() if value is not None}
         message = dead_letter.encode(problem, delivery, MAX_MESSAGE_BYTES)
         if failures := await self._send([queue], message, deadline, delivery.invocation_id):
             return _lost(_unavailable(failures), [queue], fields)

@@ -37,7 +37,11 @@ def read(content: str) -> KeptDelivery | None:
         received_at = datetime.fromisoformat(document["receivedAt"])
     except (ValueError, RecursionError):
         return None
-    return KeptDelivery(
-        document,
-        Delivery(body, document.get("registry"), document.get("traceparent"), received_at),
+    delivery = Delivery(
+        body,
+        document.get("registry"),
+        document.get("traceparent"),
+        received_at,
+        region=document.get("region"),
     )
+    return KeptDelivery(document, delivery)

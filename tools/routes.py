@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
+from shared.core import regions
 from shared.core.actions import actions, event_actions
 from shared.core.cloud_event import CloudEvent
 from shared.core.normalization import to_cloud_event
@@ -86,6 +87,7 @@ def event(
     pushed: Pushed,
     registry: str | None,
     media_type: str | None,
+    region: str | None,
     app_settings: Mapping[str, str],
 ) -> CloudEvent:
     """The event that `action` on `pushed` would raise in the app with these settings.
@@ -112,13 +114,15 @@ def event(
     try:
         allowed = AllowList.parse(app_settings.get("ACR_REGISTRIES", ""))
         payload = PayloadValidator([action]).validate(delivery)
-        source = allowed.registry(payload.get("request", {}).get("host"), registry)
+        host = payload.get("request", {}).get("host")
+        source = allowed.registry(host, registry)
+        raised_in = regions.region(host, region)
     except Problem as problem:
         errors = "\n".join(f"{v.pointer} {v.detail}".strip() for v in problem.violations)
         raise ToolError(f"The app would refuse that.\n{errors}") from None
     except ValueError as error:
         raise ToolError(str(error)) from None
-    return to_cloud_event(payload, actions()[action], source)
+    return to_cloud_event(payload, actions()[action], source, region=raised_in)
 
 
 def seen(event: CloudEvent) -> str:

@@ -21,5 +21,6 @@ class CloudEvent(TypedDict):
     data: Payload
     acrregistry: NotRequired[str]
     acrreference: NotRequired[str]
+    acrregion: NotRequired[str]
     acrrecovered: NotRequired[str]
     traceparent: NotRequired[str]

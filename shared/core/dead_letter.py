@@ -21,7 +21,8 @@ def encode(problem: Problem, delivery: Delivery, limit: int) -> bytes:
     """The dead letter of `delivery` as JSON of at most `limit` bytes.
 
     Where not everything fits, the body has priority. The dead letter then names one violation
-    only, and question marks replace what no host name or trace can contain in the parameters.
+    only, and question marks replace what no host name, region or trace can contain in the
+    parameters.
     """
     for most_errors, parameter in ((None, _printable), (1, _plain)):
         document = reasons(problem)
@@ -29,6 +30,8 @@ def encode(problem: Problem, delivery: Delivery, limit: int) -> bytes:
         document["receivedAt"] = utc_timestamp(delivery.received_at)
         if delivery.registry is not None:
             document["registry"] = parameter(delivery.registry)[:_MAX_PARAMETER_CHARS]
+        if delivery.region is not None:
+            document["region"] = parameter(delivery.region)[:_MAX_PARAMETER_CHARS]
         if delivery.traceparent is not None:
             document["traceparent"] = parameter(delivery.traceparent)[:_MAX_PARAMETER_CHARS]
         room = limit - len(_json(document)) - len(',"body":')

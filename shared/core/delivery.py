@@ -20,6 +20,7 @@ class Delivery:
         invocation_id: The platform's name for this request.
         recovered_at: When the app recovered the delivery from the registry's delivery log, in
             UTC. None where the registry itself sent it.
+        region: The `region` parameter of the webhook's URL.
 
     """
 
@@ -29,6 +30,7 @@ class Delivery:
     received_at: datetime
     invocation_id: str | None = None
     recovered_at: datetime | None = None
+    region: str | None = None
 
 
 class Target(TypedDict, total=False):

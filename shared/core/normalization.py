@@ -17,12 +17,18 @@ UNKNOWN_SOURCE = "https://unknown.invalid"
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
+def is_traceparent(text: str) -> bool:
+    """Whether `text` has the form of W3C's header `traceparent`."""
+    return _TRACEPARENT.fullmatch(text) is not None
+
+
 def to_cloud_event(
     payload: Payload,
     action: Action,
     registry: Registry | None,
     traceparent: str | None = None,
     recovered_at: datetime | None = None,
+    region: str | None = None,
 ) -> CloudEvent:
     """The CloudEvent of `payload`, valid against `schemas/event.v1.json`.
 
@@ -35,6 +41,7 @@ def to_cloud_event(
         registry: Where the delivery comes from, if that is known.
         traceparent: The request's header. It is left out where it has another form than W3C's.
         recovered_at: When the delivery was recovered from the delivery log, in UTC.
+        region: The region in which the event was raised, in lower case, if that is known.
 
     """
     if action.type is None:
@@ -55,7 +62,9 @@ def to_cloud_event(
         if "digest" in target:
             reference = f"{registry.login_server}/{target['repository']}@{target['digest']}"
             event["acrreference"] = reference
-    if traceparent and _TRACEPARENT.fullmatch(traceparent):
+    if region:
+        event["acrregion"] = region
+    if traceparent and is_traceparent(traceparent):
         event["traceparent"] = traceparent
     if recovered_at:
         event["acrrecovered"] = utc_timestamp(recovered_at)

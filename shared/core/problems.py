@@ -30,6 +30,7 @@ class Kind(Enum):
     INVALID_DELIVERY = ("invalid-delivery", 422, "The delivery violates the schema of its action")
     UNROUTED = ("unrouted", 422, "No route matches the event")
     INVALID_REGISTRY = ("invalid-registry", 422, "The registry parameter is invalid")
+    INVALID_REGION = ("invalid-region", 422, "The region parameter is invalid")
     INVALID_LOG_ENTRY = ("invalid-record", 422, "The delivery log's entry holds no delivery")
     INTERNAL_ERROR = ("fault", 500, "The app had an internal error")
     STORAGE_UNAVAILABLE = ("storage-unavailable", 503, "The delivery could not be stored")

@@ -1,11 +1,12 @@
 """Which registry a delivery comes from, and whether it may."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from shared.core.misconfiguration import Misconfiguration
 from shared.core.problems import Kind, Problem, Violation
+from shared.core.regions import split_endpoint
 from shared.core.schemas import validator
 from shared.core.text import quoted
 
@@ -30,11 +31,7 @@ def login_server(text: str) -> str:
     """The login server that `text` names. Raises ValueError where it is no host name."""
     if not _HOST.is_valid(text):
         raise ValueError(f"{quoted(text)} is not a host name")
-    return _normalize_host(text)
-
-
-def _normalize_host(host: str) -> str:
-    return host.partition(":")[0].lower()
+    return split_endpoint(text)[0]
 
 
 class AllowList:
@@ -61,21 +58,24 @@ class AllowList:
     def read(cls, text: str) -> "AllowList":
         """The list in `text`: login servers, each with `=<resource id>` if wanted, between commas.
 
-        An invalid entry is left out, and is in `invalid`.
+        A regional endpoint stands for its registry, which may be listed by several of them. An
+        invalid entry is left out, and is in `invalid`.
         """
         registries: dict[str, Registry] = {}
+        endpoints: set[tuple[str, str | None]] = set()
         invalid = []
         entries = list(filter(None, map(str.strip, text.split(","))))
         for number, entry in enumerate(entries, 1):
             host, _, resource_id = (part.strip() for part in entry.partition("="))
-            wrong = _wrong(host, resource_id, registries)
-            if wrong:
+            if wrong := _wrong(host, resource_id, registries, endpoints):
                 rule, advice, value = wrong
                 place = f"ACR_REGISTRIES, entry {number}"
                 invalid.append(Misconfiguration(place, rule, advice, value))
-            else:
-                name = login_server(host)
-                registries[name] = Registry(name, resource_id or None)
+                continue
+            name, region = split_endpoint(host)
+            endpoints.add((name, region))
+            earlier = registries.get(name, Registry(name)).resource_id
+            registries[name] = Registry(name, earlier or resource_id or None)
         if text.strip() and not entries:
             rule, advice = "names no registry", "Remove the setting to allow every registry."
             invalid.append(Misconfiguration("ACR_REGISTRIES", rule, advice))
@@ -99,7 +99,7 @@ class AllowList:
         return same[0] if len(same) == 1 else None
 
     def registry(self, host: str | None, parameter: str | None) -> Registry | None:
-        """The registry of a delivery, None where nothing tells.
+        """The registry of a delivery, None where it is unknown.
 
         `host` is the valid delivery's own word (`request.host`; chart deliveries have none),
         `parameter` that of the webhook's URL (`?registry=`). Where both are silent and one
@@ -113,7 +113,7 @@ class AllowList:
         except ValueError as error:
             detail = f"The registry parameter of the webhook's URL: {error}."
             raise Problem(Kind.INVALID_REGISTRY, detail) from None
-        name = _normalize_host(host) if host else named
+        name = split_endpoint(host)[0] if host else named
         if named and name != named:
             detail = f"is {name}, but the registry parameter of the webhook's URL is {named}"
             raise Problem(
@@ -143,7 +143,10 @@ class AllowList:
 
 
 def _wrong(
-    host: str, resource_id: str, registries: Mapping[str, Registry]
+    host: str,
+    resource_id: str,
+    registries: Mapping[str, Registry],
+    endpoints: Set[tuple[str, str | None]],
 ) -> tuple[str, str, str] | None:
     """What is wrong with an entry, what to do, and its value, quoted if it may be shown."""
     if not _HOST.is_valid(host) or "." not in host:
@@ -151,8 +154,13 @@ def _wrong(
     if resource_id and not _RESOURCE_ID.is_valid(resource_id):
         form = "/subscriptions/…/providers/Microsoft.ContainerRegistry/registries/…"
         return "has no resource id of a registry after the =", f"Use the form {form}.", _shown(host)
-    if (name := login_server(host)) in registries:
+    endpoint = name, _ = split_endpoint(host)
+    if endpoint in endpoints:
         return "is listed twice", "Remove one entry. The first one applies.", _shown(name)
+    earlier = registries.get(name, Registry(name)).resource_id
+    if earlier and resource_id and earlier.lower() != resource_id.lower():
+        rule = "has another resource id in an earlier entry"
+        return rule, "Remove one of them. The first one applies.", _shown(name)
     return None
 
 

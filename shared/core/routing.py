@@ -29,10 +29,14 @@ _PLAIN = ("$schema", "name")
 VALUES: Mapping[str, Callable[[CloudEvent], str | None]] = {
     "actions": lambda event: event["data"]["action"],
     "registries": lambda event: event.get("acrregistry"),
+    "regions": lambda event: event.get("acrregion"),
     "repositories": lambda event: event["data"]["target"].get("repository"),
     "tags": lambda event: event["data"]["target"].get("tag"),
     "mediaTypes": lambda event: event["data"]["target"].get("mediaType"),
 }
+
+# Filters whose values are in lower case, and what these values are.
+_LOWER_CASE = {"registries": "login server", "regions": "region"}
 
 
 class RoutesError(ValueError):
@@ -214,12 +218,13 @@ def _contradictions(document: dict[str, Any], filled: dict[str, Any]) -> Iterato
                 )
         if not any(map(Filter(chosen.get("actions", ())).matches, event_actions())):
             yield f"{place}/actions: leave no action that raises an event"
-        for index, pattern in enumerate(chosen.get("registries", ())):
-            if pattern != pattern.lower() and "[" not in pattern:
-                yield (
-                    f"{place}/registries/{index}: {quoted(route['registries'][index])} matches no "
-                    "login server, as these are in lower case"
-                )
+        for name, what in _LOWER_CASE.items():
+            for index, pattern in enumerate(chosen.get(name, ())):
+                if pattern != pattern.lower() and "[" not in pattern:
+                    yield (
+                        f"{place}/{name}/{index}: {quoted(route[name][index])} matches no {what}, "
+                        "as these are in lower case"
+                    )
 
 
 def _unfit(place: str, written: str, meant: str, schema: Mapping[str, Any]) -> Iterator[str]:

@@ -3,6 +3,10 @@
 An entry is an `Event` of the management API: `id`, `eventRequestMessage` (`content`, the delivery;
 `requestUri` and `headers`, which can hold secrets) and `eventResponseMessage` (`statusCode`, a
 string; `content`, cut at about 4 KB by a user's report).
+
+The registry waits five seconds for a response and then records status 504, by a report:
+https://github.com/MicrosoftDocs/azure-docs/issues/54638
+
 https://learn.microsoft.com/rest/api/containerregistry/webhooks/list-events
 """
 
@@ -15,12 +19,15 @@ from enum import Enum
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from shared.core.normalization import is_traceparent
 from shared.core.parsing import decode
 from shared.core.responses import is_problem_details
 from shared.core.timestamps import to_utc
 
 # A younger entry may still be waiting for its response.
 YOUNG = timedelta(minutes=1)
+
+_TIMED_OUT = 504
 
 
 class Verdict(Enum):
@@ -45,6 +52,9 @@ class Entry:
         verdict: What became of the delivery.
         registry: The `registry` parameter of the webhook's URL.
         names_registry: Whether the delivery itself names its registry.
+        region: The `region` parameter of the webhook's URL.
+        traceparent: The header of that name, where it has W3C's form. No other header is kept.
+        timed_out: Whether the registry got no response in time.
 
     """
 
@@ -53,6 +63,9 @@ class Entry:
     verdict: Verdict
     registry: str | None = None
     names_registry: bool = False
+    region: str | None = None
+    traceparent: str | None = None
+    timed_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +102,15 @@ def _read(entry: Any, window: Window) -> Entry:
     members = _mapping(entry)
     request = _mapping(members.get("eventRequestMessage"))
     content = _parsed(request.get("content"))
-    verdict = _response_verdict(_mapping(members.get("eventResponseMessage")))
+    status, response_content = _response(members.get("eventResponseMessage"))
+    verdict = _verdict(status, response_content)
     if not isinstance(content, dict):
         return _malformed(members, content, verdict)
     if verdict is Verdict.MISSED:
         ping = content.get("action") == "ping"
         verdict = Verdict.PING if ping else window.verdict(content.get("timestamp"))
     id_, host = content.get("id"), _mapping(content.get("request")).get("host")
+    uri = request.get("requestUri")
     body = _json(content)
     if not isinstance(id_, str) or not id_:
         id_ = hashlib.sha256(body).hexdigest()
@@ -103,8 +118,11 @@ def _read(entry: Any, window: Window) -> Entry:
         id_,
         body,
         verdict,
-        _parameter(request.get("requestUri")),
+        _parameter(uri, "registry"),
         isinstance(host, str) and bool(host),
+        _parameter(uri, "region"),
+        _traceparent(request.get("headers")),
+        verdict is Verdict.MISSED and status == _TIMED_OUT,
     )
 
 
@@ -130,25 +148,40 @@ def _parsed(content: Any) -> Any:
         return content
 
 
-def _response_verdict(response: Mapping[str, Any]) -> Verdict:
+def _response(message: Any) -> tuple[int, Any]:
+    """The status of the response, 0 where it has none, and its content."""
+    members = _mapping(message)
     try:
-        status = int(response.get("statusCode", 0))
+        status = int(members.get("statusCode", 0))
     except (TypeError, ValueError, OverflowError):
         status = 0
+    return status, members.get("content")
+
+
+def _verdict(status: int, content: Any) -> Verdict:
     if 200 <= status < 300:
         return Verdict.DELIVERED
     # Another server can respond 403 too, and has not kept the delivery.
-    return (
-        Verdict.REFUSED if is_problem_details(status, response.get("content")) else Verdict.MISSED
-    )
+    return Verdict.REFUSED if is_problem_details(status, content) else Verdict.MISSED
 
 
-def _parameter(uri: Any) -> str | None:
-    """The `registry` parameter of the URL of the request."""
+def _parameter(uri: Any, name: str) -> str | None:
+    """The parameter `name` of the URL of the request."""
     try:
-        return parse_qs(urlsplit(uri).query)["registry"][0] if isinstance(uri, str) else None
+        return parse_qs(urlsplit(uri).query)[name][0] if isinstance(uri, str) else None
     except (KeyError, ValueError):
         return None
+
+
+def _traceparent(headers: Any) -> str | None:
+    """The header `traceparent`, in any case, where it has W3C's form.
+
+    The other headers are left out: they can hold the key of the function.
+    """
+    for name, value in _mapping(headers).items():
+        if isinstance(name, str) and name.lower() == "traceparent" and isinstance(value, str):
+            return value if is_traceparent(value) else None
+    return None
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -14,16 +14,21 @@ LISTED_TWICE = "listed twice"
 NOT_STORED = "not stored"
 FAILED = "failed"
 
+# Of the missed ones, in the log. They are counted above too.
+TIMED_OUT = "timed out"
+
 
 @dataclass
 class Report:
     """The entries of the delivery log of one webhook, counted by result.
 
-    `error` says why the run did not complete, and what to do. None where it completed.
+    `timed_out` counts those of the new missed deliveries that got no response in time. `error`
+    says why the run did not complete, and what to do. None where it completed.
     """
 
     webhook: Webhook
     entries: Counter[str] = field(default_factory=Counter)
+    timed_out: int = 0
     error: str | None = None
 
     @property

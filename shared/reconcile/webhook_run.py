@@ -26,6 +26,7 @@ from shared.reconcile.report import (
     NOT_STORED,
     RECOVERED,
     REJECTED_NOW,
+    TIMED_OUT,
     Report,
 )
 from shared.reconcile.table import LedgerUnavailable
@@ -107,6 +108,8 @@ class WebhookRun:
             await self._lease.release()
         counts = {name: count for name, count in report.entries.items() if count}
         fields = {"webhook": self._webhook.label, **counts, "error": report.error}
+        if report.timed_out:
+            fields[TIMED_OUT] = report.timed_out
         log.reconciled(logging.INFO if report.is_done else logging.ERROR, fields)
 
     def _require_time(self) -> None:
@@ -142,6 +145,7 @@ class WebhookRun:
                 self._known = None
                 new = await self._new(once)
         self.report.entries[KNOWN] += len(once) - len(new)
+        self.report.timed_out += sum(entry.timed_out for entry in new.values())
         if self._plan.dry_run:
             self.report.entries[Verdict.MISSED.value] += len(new)
             return
@@ -160,7 +164,14 @@ class WebhookRun:
         key, entry = missed
         count = self.report.entries
         now = datetime.now(UTC)
-        delivery = Delivery(entry.body, self._registry(entry), None, now, recovered_at=now)
+        delivery = Delivery(
+            entry.body,
+            self._registry(entry),
+            entry.traceparent,
+            now,
+            recovered_at=now,
+            region=entry.region,
+        )
         problem = None
         if entry.verdict is Verdict.MALFORMED:
             log_of = f"the delivery log of {self._webhook.label}"

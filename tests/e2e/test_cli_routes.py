@@ -37,6 +37,11 @@ def test_routes_check_lists_unmatched_actions(tmp_path: Path) -> None:
         (["chart_push", "charts/web:1"], 0, "registries: (none)"),
         (["chart_push", "c:1", "--registry", "Contoso.azurecr.io"], 0, "contoso.azurecr.io"),
         (["push", "web:v1", "--media-type", "a/b"], 0, "mediaTypes: a/b"),
+        (["push", "web:v1"], 0, "regions: (none)"),
+        (["push", "web:v1", "--region", "EastUS"], 0, "regions: eastus"),
+        (["push", "w:v1", "--registry", "a.eastus.geo.azurecr.io"], 0, "registries: a.azurecr.io"),
+        (["push", "w:v1", "--registry", "a.eastus.geo.azurecr.io"], 0, "regions: eastus"),
+        (["push", "web:v1", "--region", "east us"], 1, '"east us" is not the name of a region'),
         (["delete", "web:v1"], 1, "A delete has no tag."),
         (["ping", "web:v1"], 1, "'ping' raises no event; these do: push"),
         (["push", "web@latest"], 1, "/target/digest is not a valid content digest"),
@@ -51,6 +56,19 @@ def test_routes_explain_shows_filter_values(arguments: list[str], status: int, s
     result = run_tools("routes", "explain", *arguments, ACR_REGISTRIES="")
     assert result.status == status
     assert says in result.output + result.errors
+
+
+def test_routes_tools_show_regions(tmp_path: Path) -> None:
+    """`routes check` shows a filter on regions, and `routes explain` its mismatch reason."""
+    file = tmp_path / "routes.json"
+    file.write_text('{"routes": [{"queue": "one", "regions": ["west*"]}], "rejectedQueue": "r-r"}')
+    result = run_tools("routes", "check", "--file", str(file))
+    assert (result.status, "regions: west*" in result.output) == (0, True)
+    explain = ("routes", "explain", "push", "web:v1", "--file", str(file))
+    assert run_tools(*explain, "--region", "westeurope", ACR_REGISTRIES="").status == 0
+    result = run_tools(*explain, "--region", "eastus", ACR_REGISTRIES="")
+    assert result.status == 1
+    assert 'regions: "eastus" is none of: west*' in result.output
 
 
 def test_routes_explain_applies_registry_setting() -> None:

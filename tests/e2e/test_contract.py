@@ -17,6 +17,7 @@ from tools.localhost.ports import free_port
 
 DEAD_LETTER_VALIDATOR = validator("rejected.v1.json")
 PROBLEM = "application/problem+json"
+SERVER = "myregistry.azurecr.io"
 
 
 class CheckedResponse:
@@ -176,6 +177,31 @@ async def test_chart_event_uses_registry_parameter(
     assert response.document["source"] == "https://contoso.azurecr.io"
     [event] = await storage.documents("acr-chart-push")
     assert event["acrregistry"] == "contoso.azurecr.io"
+
+
+async def test_event_has_region_of_url(
+    http: aiohttp.ClientSession, function_url: str, storage: StorageAccount
+) -> None:
+    """An event has the region of the URL; without one, that of its regional endpoint."""
+    delivery = example("push", request__host="myregistry.eastus.geo.azurecr.io")
+    for query in ({"region": "WestEurope"}, {"region": ""}, {}):
+        response = await _post(http, function_url, delivery, {}, registry=SERVER, **query)
+        assert (response.status, response.document["source"]) == (202, f"https://{SERVER}")
+    events = await storage.documents("acr-push")
+    assert sorted(event["acrregion"] for event in events) == ["eastus", "eastus", "westeurope"]
+    assert {event["acrregistry"] for event in events} == {SERVER}
+    assert all(event["data"] == delivery for event in events)
+
+
+async def test_invalid_region_gets_422(
+    http: aiohttp.ClientSession, function_url: str, storage: StorageAccount
+) -> None:
+    """A region parameter that is not a region gets 422, and its dead letter has it."""
+    response = await _post(http, function_url, example("push"), region="West Europe")
+    assert (response.status, response.type) == (422, PROBLEM)
+    assert '"West Europe" is not the name of a region' in response.document["detail"]
+    dead_letter = await _read_dead_letter(storage)
+    assert (dead_letter["reason"], dead_letter["region"]) == ("invalid-region", "West Europe")
 
 
 async def test_bom_and_content_type_are_ignored(

@@ -25,7 +25,8 @@ async def _post(
 ) -> tuple[int, dict[str, Any], dict[str, Any]]:
     """Posts the row's delivery, and returns the status, the response and the delivery."""
     delivery = _delivery(row)
-    query = {"registry": row["registry"]} if row["registry"] else {}
+    given = {name: row.get(name) for name in ("registry", "region")}
+    query = {name: value for name, value in given.items() if value}
     async with http.post(url, json=delivery, params=query) as response:
         return response.status, await response.json(), delivery
 

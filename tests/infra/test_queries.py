@@ -102,7 +102,7 @@ async def logged(caplog: pytest.LogCaptureFixture) -> dict[str, set[str]]:
         bad: dict[str, Any] = {"action": "push"}
         for delivery in (example("push"), example("delete"), example("ping"), bad):
             body, host = json.dumps(delivery).encode(), delivery.get("request", {}).get("host")
-            await pipeline.process(Delivery(body, host, "00-0-0-00", now, "1"))
+            await pipeline.process(Delivery(body, host, "00-0-0-00", now, "1", region="eastus"))
         await queue_depth.report(routes, storage)
         log.reconciled(logging.INFO, {"webhook": "w", RECOVERED: 1, "error": "t"})
     fields: dict[str, set[str]] = defaultdict(set)

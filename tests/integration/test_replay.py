@@ -118,6 +118,20 @@ async def test_replay_keeps_registry_and_trace(storage: StorageAccount) -> None:
     assert (event["acrregistry"], event["traceparent"]) == ("contoso.azurecr.io", trace)
 
 
+async def test_replay_keeps_region(storage: StorageAccount) -> None:
+    """A replayed event has the region parameter of the first delivery."""
+    receiver = App.from_environment({"AcrEventsStorage": storage.connection, **OTHER_REGISTRY})
+    body = json.dumps(example("push", request__host="a.eastus.geo.azurecr.io")).encode()
+    for region in ("WestEurope", None):
+        await receiver.pipeline.process(
+            Delivery(body, None, None, datetime.now(UTC), region=region)
+        )
+    await receiver.queues.close()
+    assert _replay(storage.connection, ACR_REGISTRIES="a.azurecr.io").status == 0
+    events = await storage.documents("acr-push")
+    assert sorted(event["acrregion"] for event in events) == ["eastus", "westeurope"]
+
+
 async def test_unreadable_dead_letter_stays(storage: StorageAccount) -> None:
     """A truncated dead letter and a message that is no dead letter stay on the queue."""
     await reject(storage.connection, b"x" * 100_000)

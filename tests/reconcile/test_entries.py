@@ -34,6 +34,7 @@ PROBLEM = '{"type": "https://acr-webhook.example/problems/'
         ("500", PROBLEM + 'fault"}', "recovered"),
         ("502", "<html>", "recovered"),
         ("503", PROBLEM + 'storage-unavailable"}', "recovered"),
+        ("504", "", "recovered"),
         ("nonsense", "", "recovered"),
         (None, "", "recovered"),
     ],

@@ -47,11 +47,15 @@ async def test_adapter_translates_request_and_response(
 
     monkeypatch.setattr(webhook.PIPELINE, "process", receive)
     response = await _post(
-        webhook, b"\x00\xff", {"TraceParent": TRACE}, {"registry": "a.azurecr.io"}
+        webhook,
+        b"\x00\xff",
+        {"TraceParent": TRACE},
+        {"registry": "a.azurecr.io", "region": "EastUS"},
     )
     [delivery] = received
     assert delivery.body == b"\x00\xff"
     assert delivery.registry == "a.azurecr.io"
+    assert delivery.region == "EastUS"
     assert delivery.traceparent == TRACE
     assert delivery.invocation_id == "inv-1"
     assert datetime.now(UTC) - delivery.received_at < timedelta(minutes=1)

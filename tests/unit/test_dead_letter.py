@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,19 +16,28 @@ from shared.core.delivery import Delivery
 from shared.core.problems import Kind, Problem, Violation
 from shared.core.schemas import validator
 from shared.core.violations import violations
+from tools.dead_letters import read
 
 LIMIT_BYTES = 48 * 1024
 DAY = datetime(2026, 3, 2, tzinfo=UTC)
 PROBLEM = Problem(Kind.INVALID_DELIVERY, "Two.", [Violation("/id", "is bad"), Violation("", "x")])
 SCHEMA = validator("rejected.v1.json")
 
+# A dead letter of each release.
+RELEASED = sorted((Path(__file__).parent.parent / "released").glob("rejected.*.json"))
+
 
 def _dead_letter(
-    body: bytes, registry: str | None = None, trace: str | None = None
+    body: bytes,
+    registry: str | None = None,
+    trace: str | None = None,
+    region: str | None = None,
 ) -> dict[str, Any]:
     message = encode(
         PROBLEM,
-        Delivery(body, registry, trace, datetime(2026, 3, 2, 9, 20, 31, 842913, UTC)),
+        Delivery(
+            body, registry, trace, datetime(2026, 3, 2, 9, 20, 31, 842913, UTC), region=region
+        ),
         LIMIT_BYTES,
     )
     assert len(message) <= LIMIT_BYTES
@@ -37,14 +47,15 @@ def _dead_letter(
 
 
 def test_dead_letter_holds_documented_members() -> None:
-    """A dead letter holds the reason, status, errors, time, parameter, trace and body."""
-    assert _dead_letter(b'{"id": 1}', "contoso.azurecr.io", "00-1") == {
+    """A dead letter holds the reason, status, errors, time, parameters, trace and body."""
+    assert _dead_letter(b'{"id": 1}', "contoso.azurecr.io", "00-1", "EastUS") == {
         "reason": "invalid-delivery",
         "status": 422,
         "detail": "Two.",
         "errors": [{"pointer": "/id", "detail": "is bad"}, {"pointer": "", "detail": "x"}],
         "receivedAt": "2026-03-02T09:20:31.842913Z",
         "registry": "contoso.azurecr.io",
+        "region": "EastUS",
         "traceparent": "00-1",
         "body": {
             "encoding": "utf-8",
@@ -58,9 +69,9 @@ def test_dead_letter_holds_documented_members() -> None:
 
 @pytest.mark.parametrize("parameter", [None, "", "x" * 9000, "\ud800", "é😀" * 5000, "\x00"])
 def test_any_parameter_fits_a_dead_letter(parameter: str | None) -> None:
-    """A delivery with any registry parameter and trace becomes a valid dead letter."""
-    dead_letter = _dead_letter(b"{}", parameter, parameter)
-    assert ("registry" in dead_letter) is (parameter is not None)
+    """A delivery with any parameters and trace becomes a valid dead letter."""
+    dead_letter = _dead_letter(b"{}", parameter, parameter, parameter)
+    assert ("registry" in dead_letter) is ("region" in dead_letter) is (parameter is not None)
 
 
 @given(st.binary(max_size=2000))
@@ -88,6 +99,8 @@ def test_body_is_stored_byte_for_byte(body: bytes) -> None:
         {"receivedAt": "today"},
         {"attempts": 0},
         {"registry": "x" * 256},
+        {"region": "x" * 256},
+        {"region": None},
         {"body": {}},
         {"body": {"encoding": "gzip", "content": "", "length": 0, "sha256": "", "truncated": 1}},
         {"more": 1},
@@ -193,10 +206,36 @@ def test_parameters_shrink_for_the_body() -> None:
             "\x01a.io:443-\x02" + "\x03" * 400,
             "\x01" * 300,
             DAY,
+            region="\x01e_u " + "\x03" * 400,
         ),
-        41_000,
+        41_200,
     )
     document = json.loads(message)
     assert document["registry"] == "?a.io:443-?" + "?" * 244
+    assert document["region"] == "?e?u?" + "?" * 250
     assert document["traceparent"] == "?" * 255
     assert document["body"]["truncated"] is False
+
+
+def test_longest_promised_body_always_fits() -> None:
+    """A body of 35,000 bytes fits whole, whatever the parameters are."""
+    dead_letter = _dead_letter(b"\xff" * 35_000, "\x01" * 999, "\x01" * 999, "\x01" * 999)
+    assert dead_letter["body"]["truncated"] is False
+
+
+@pytest.mark.parametrize("file", RELEASED, ids=lambda file: file.stem)
+def test_released_dead_letters_stay_valid(file: Path) -> None:
+    """Replay reads the dead letters of each release."""
+    document = json.loads(file.read_bytes())
+    kept = read(b64encode(file.read_bytes()).decode())
+    assert kept is not None
+    assert kept.document == document
+    assert (kept.delivery.registry, kept.delivery.region) == (document["registry"], None)
+    assert hashlib.sha256(kept.delivery.body).hexdigest() == document["body"]["sha256"]
+
+
+def test_dead_letter_keeps_region_for_replay() -> None:
+    """Replay gets the region parameter as it was received."""
+    kept = read(b64encode(json.dumps(_dead_letter(b"{}", region="EastUS")).encode()).decode())
+    assert kept is not None
+    assert kept.delivery.region == "EastUS"

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -196,6 +197,55 @@ def test_registry_parameter_comes_from_url(uri: Any, registry: str | None) -> No
     entry["eventRequestMessage"]["requestUri"] = uri
     found = read(entry, WINDOW)
     assert (found.registry, found.verdict) == (registry, Verdict.MISSED)
+    assert found.region is None
+
+
+def test_region_parameter_comes_from_url() -> None:
+    """The logged URL gives the region parameter as it was sent."""
+    entry = _entry()
+    entry["eventRequestMessage"]["requestUri"] = "https://a.example/?code=x&region=East+US&region=b"
+    assert read(entry, WINDOW).region == "East US"
+
+
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+@pytest.mark.parametrize(
+    ("headers", "trace"),
+    [
+        ({"x-functions-key": "k", "traceparent": TRACE}, TRACE),
+        ({"TraceParent": TRACE, "tracestate": "a=b"}, TRACE),
+        ({"traceparent": "k"}, None),
+        ({"traceparent": TRACE + "\n"}, None),
+        ({"traceparent": [TRACE]}, None),
+        ({"traceparents": TRACE}, None),
+        ({5: TRACE}, None),
+        ({}, None),
+        ([TRACE], None),
+        (None, None),
+    ],
+)
+def test_only_valid_trace_is_kept(headers: Any, trace: str | None) -> None:
+    """Of the logged headers, an entry keeps a trace in W3C's form alone, however it is spelled."""
+    entry = _entry()
+    entry["eventRequestMessage"]["headers"] = headers
+    found = read(entry, WINDOW)
+    assert found.traceparent == trace
+    assert found == replace(read(_entry(), WINDOW), traceparent=trace)
+
+
+@pytest.mark.parametrize(
+    ("status", "timed_out"), [("504", True), (504, True), ("503", False), (None, False)]
+)
+def test_504_means_timed_out(status: Any, timed_out: bool) -> None:
+    """A missed delivery with status 504 timed out."""
+    assert read(_entry(statusCode=status), WINDOW).timed_out is timed_out
+
+
+def test_only_missed_deliveries_time_out() -> None:
+    """A ping that timed out counts as a ping alone."""
+    ping = {"id": "a", "action": "ping"}
+    assert read(_entry(ping, statusCode="504"), WINDOW).timed_out is False
 
 
 @pytest.mark.parametrize(

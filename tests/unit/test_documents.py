@@ -10,9 +10,12 @@ from shared.core.actions import actions
 from shared.core.normalization import to_cloud_event
 from shared.core.problems import Kind
 from shared.core.registries import AllowList
+from shared.core.routing import VALUES, Routes
 from shared.log import CONFIGURATION, DELIVERY, LOST, QUEUE, RECONCILED, START
+from shared.reconcile.management import ACTION
 from shared.settings import NAMES
 from shared.storage import connections
+from tests.support.deliveries import payload
 from tests.support.documents import DOCUMENTS, ROOT, block, blocks, prose, read
 from tools import examples
 
@@ -180,3 +183,31 @@ def test_arithmetic_of_limits_is_right() -> None:
         assert busiest == pytest.approx(daily / 10 / 60, rel=0.02)
         assert messages == pytest.approx(busiest * 3, rel=0.02)
         assert share == pytest.approx(messages / 20_000 * 100, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("repository", "queues"), [("helm/hello-world", ["charts"]), ("hello-world", ["images"])]
+)
+def test_documented_filter_separates_charts(repository: str, queues: list[str]) -> None:
+    """The routes for charts in docs/configuration.md separate charts from images."""
+    routes = json.loads(block("docs/configuration.md", "json", "helm/*"))
+    document = {"routes": routes, "rejectedQueue": "acr-rejected"}
+    media_type = "application/vnd.oci.image.manifest.v1+json"
+    pushed = payload("push", target__repository=repository, target__mediaType=media_type)
+    event = to_cloud_event(pushed, actions()["push"], None)
+    assert Routes.parse(json.dumps(document).encode(), {}).queues_for(event) == queues
+
+
+def test_configuration_lists_every_filter() -> None:
+    """docs/configuration.md has a row for each filter, in the order of the tools."""
+    rows = re.findall(
+        r"^\| `(\w+)` \| ", read("docs/configuration.md").partition("| filter |")[2], re.M
+    )
+    assert rows == list(VALUES)
+
+
+def test_operations_names_who_sees_the_key() -> None:
+    """docs/operations.md names the action that shows the function key."""
+    section = _section(read("docs/operations.md"), "## Who can read the", "## Deploy from GitHub")
+    assert f"`{ACTION}`" in section
+    assert f"contains(actions, '{ACTION}')" in section

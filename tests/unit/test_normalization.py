@@ -183,3 +183,22 @@ def test_subject_without_fields_is_an_error() -> None:
     message = "^the schema of push requires the fields of no subject template$"
     with pytest.raises(AssertionError, match=message):
         to_cloud_event(payload("push"), action, REGISTRY)
+
+
+def test_known_region_is_an_attribute() -> None:
+    """An event of a known region names it in an attribute; its data is as the registry sent it."""
+    delivery = payload("push", request__host="myregistry.eastus.geo.azurecr.io")
+    event = to_cloud_event(delivery, actions()["push"], REGISTRY, region="westeurope")
+    read_back(event)
+    assert event["acrregion"] == "westeurope"
+    assert event["source"] == "https://myregistry.azurecr.io"
+    assert event["data"] == delivery
+    assert "acrregion" not in _event(delivery)
+
+
+@pytest.mark.parametrize("region", ["", "East", "west-europe", "a" * 65, "eastus\n"])
+def test_schema_rejects_invalid_region(region: str) -> None:
+    """The event schema allows 1 to 64 lower-case letters and digits as a region."""
+    event = to_cloud_event(payload("push"), actions()["push"], REGISTRY, region="eastus")
+    [violation] = violations(EVENT, event | {"acrregion": region})
+    assert violation.pointer == "/acrregion"

@@ -121,17 +121,33 @@ async def test_delivery_line_keeps_its_fields(
     assert line == {"invocation": "invocation-1", "traceparent": TRACE, **fields}
 
 
+async def test_delivery_line_has_region(caplog: pytest.LogCaptureFixture) -> None:
+    """A line `acr_delivery` has the event's region, or the parameter of a rejected delivery."""
+    for region in ("EastUS", "east us"):
+        body = json.dumps(example("push")).encode()
+        delivery = Delivery(body, None, None, STORED, region=region)
+        await _pipeline(InMemoryQueues()).process(delivery)
+    lines = _lines(caplog, "acr_delivery")
+    assert [(line["outcome"], line["region"]) for line in lines] == [
+        ("accepted", "eastus"),
+        ("rejected", "east us"),
+    ]
+
+
 async def test_recovered_delivery_line_says_so(caplog: pytest.LogCaptureFixture) -> None:
     """The line of a recovered delivery has `recovered`, and neither status nor time."""
     await _pipeline(InMemoryQueues()).recover(_delivery(example("push")))
     [line] = _lines(caplog, "acr_delivery")
-    assert line == {"outcome": "accepted", "recovered": True, "queues": ["acr-push"], **PUSH}
+    fields = {"outcome": "accepted", "recovered": True, "traceparent": TRACE}
+    assert line == {**fields, "queues": ["acr-push"], **PUSH}
 
 
 async def test_lost_delivery_line_keeps_its_fields(caplog: pytest.LogCaptureFixture) -> None:
     """A line `acr_lost_delivery`, from which deliveries are restored, has these fields."""
     body = b'{"id": "1", "action": "pull"}'
-    delivery = Delivery(body, "myregistry.azurecr.io", TRACE, STORED, "invocation-1")
+    delivery = Delivery(
+        body, "myregistry.azurecr.io", TRACE, STORED, "invocation-1", region="EastUS"
+    )
     await _pipeline(InMemoryQueues("acr-rejected")).process(delivery)
     [line] = _lines(caplog, "acr_lost_delivery")
     assert line == {
@@ -140,6 +156,7 @@ async def test_lost_delivery_line_keeps_its_fields(caplog: pytest.LogCaptureFixt
         "queues": ["acr-rejected"],
         "receivedAt": "2026-11-21T12:00:05Z",
         "registry": "myregistry.azurecr.io",
+        "region": "EastUS",
         "traceparent": TRACE,
         "invocation": "invocation-1",
         "part": 1,
@@ -238,9 +255,9 @@ ENTRIES = [
     _entry({"id": "ping", "action": "ping"}),
     _entry(example("push", id="young"), age=timedelta()),
     _entry(example("push", id="old"), age=timedelta(days=40)),
-    _entry(example("push", id="known")),
-    _entry(example("push", id="twice")),
-    _entry(example("push", id="twice")),
+    _entry(example("push", id="known"), "504"),
+    _entry(example("push", id="twice"), "504"),
+    _entry(example("push", id="twice"), "504"),
     _entry({"id": "odd", "action": "pull"}),
     _entry("no delivery"),
     _entry(example("chart_push", id="not stored")),
@@ -314,6 +331,7 @@ async def test_reconcile_line_keeps_its_counts(caplog: pytest.LogCaptureFixture)
             "rejected now": 2,
             "not stored": 1,
             "failed": 1,
+            "timed out": 1,
             "error": f"Storage did not store all of them: {detail}",
         }
     ]
@@ -323,7 +341,7 @@ async def test_dry_run_line_counts_missed(caplog: pytest.LogCaptureFixture) -> N
     """In a dry run, a line `acr_reconcile` counts what would be recovered as `missed`."""
     await _reconcile(dry_run=True)
     [line] = _lines(caplog, "acr_reconcile")
-    assert line["missed"] == 5
+    assert (line["missed"], line["timed out"]) == (5, 1)
     assert not {"recovered", "rejected now", "not stored", "failed"} & line.keys()
 
 

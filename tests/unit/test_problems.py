@@ -16,6 +16,7 @@ def test_reasons_and_statuses_stay() -> None:
         ("invalid-delivery", 422, "The delivery violates the schema of its action"),
         ("unrouted", 422, "No route matches the event"),
         ("invalid-registry", 422, "The registry parameter is invalid"),
+        ("invalid-region", 422, "The region parameter is invalid"),
         ("invalid-record", 422, "The delivery log's entry holds no delivery"),
         ("fault", 500, "The app had an internal error"),
         ("storage-unavailable", 503, "The delivery could not be stored"),

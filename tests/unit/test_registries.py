@@ -238,3 +238,59 @@ def test_resource_is_found_on_the_list(listed: str, found: str | None) -> None:
     """A resource is the only entry with its id, in any case, or else with its name."""
     registry = AllowList.parse(listed).of_resource(RESOURCE.replace("contoso", "Contoso"))
     assert (registry and registry.login_server) == found
+
+
+REGIONAL = "Contoso.EastUS.geo.azurecr.io:443"
+
+
+@pytest.mark.parametrize("listed", ["", "contoso.azurecr.io", REGIONAL])
+@pytest.mark.parametrize(
+    ("host", "parameter"),
+    [
+        (REGIONAL, None),
+        (None, REGIONAL),
+        (REGIONAL, "contoso.azurecr.io"),
+        ("contoso.azurecr.io", REGIONAL),
+        (REGIONAL, "contoso.westeurope.geo.azurecr.io"),
+    ],
+)
+def test_regional_endpoint_is_the_registry(
+    listed: str, host: str | None, parameter: str | None
+) -> None:
+    """List, delivery and URL may name a registry by its login server or a regional endpoint."""
+    registry = AllowList.parse(listed).registry(host, parameter)
+    assert registry == Registry("contoso.azurecr.io")
+
+
+def test_endpoint_of_another_form_is_unlisted() -> None:
+    """A host that only resembles a regional endpoint is not the registry."""
+    with pytest.raises(Problem) as caught:
+        AllowList.parse("contoso.azurecr.io").registry("contoso.eastus.notgeo.azurecr.io", None)
+    assert caught.value.kind is Kind.REGISTRY_NOT_ALLOWED
+
+
+def test_registry_is_listed_by_several_endpoints() -> None:
+    """Entries for the endpoints of one registry are one registry, with the id of either."""
+    ids = ("", f"={RESOURCE}", "", f"={RESOURCE.replace('contoso', 'Contoso')}")
+    hosts = (REGIONAL, "contoso.azurecr.io", "contoso.b.geo.azurecr.io", "contoso.c.geo.azurecr.io")
+    allowed = AllowList.parse(",".join(map(str.__add__, hosts, ids)))
+    contoso = Registry("contoso.azurecr.io", RESOURCE)
+    assert allowed.registry(None, None) == contoso
+    assert allowed.of_resource(RESOURCE) == contoso
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (f"{REGIONAL},{REGIONAL.lower()}", 'entry 2: "contoso.azurecr.io" is listed twice'),
+        (
+            f"contoso.azurecr.io={RESOURCE},{REGIONAL}={RESOURCE}2",
+            'entry 2: "contoso.azurecr.io" has another resource id in an earlier entry',
+        ),
+    ],
+)
+def test_endpoints_may_not_contradict(text: str, why: str) -> None:
+    """An endpoint listed twice, or with another resource id than its registry, is invalid."""
+    with pytest.raises(ValueError, match="entry 2") as caught:
+        AllowList.parse(text)
+    assert why in str(caught.value)

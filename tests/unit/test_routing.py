@@ -23,10 +23,13 @@ def _routes(*routes: dict[str, Any], settings: Mapping[str, str] | None = None) 
     return Routes.parse(json.dumps(document).encode(), settings or {})
 
 
-def _event(action: str, registry: str | None = None, **target: str) -> CloudEvent:
+def _event(
+    action: str, registry: str | None = None, region: str | None = None, **target: str
+) -> CloudEvent:
     """The part of an event that filters test."""
     event = {"data": {"action": action, "target": target}}
-    return cast("CloudEvent", event | ({"acrregistry": registry} if registry else {}))
+    named = {"acrregistry": registry, "acrregion": region}
+    return cast("CloudEvent", event | {name: value for name, value in named.items() if value})
 
 
 def test_shipped_routes_separate_event_types() -> None:
@@ -164,10 +167,11 @@ def test_routes_may_have_byte_order_mark(tmp_path: Path) -> None:
 def test_each_filter_tests_its_field() -> None:
     """A filter tests the field that it is named after; a missing field is None."""
     target = {"repository": "team-a/web", "tag": "v1", "mediaType": "application/x"}
-    event = _event("push", "a.io", **target)
+    event = _event("push", "a.io", "eastus", **target)
     assert {name: value(event) for name, value in VALUES.items()} == {
         "actions": "push",
         "registries": "a.io",
+        "regions": "eastus",
         "repositories": "team-a/web",
         "tags": "v1",
         "mediaTypes": "application/x",
@@ -175,6 +179,7 @@ def test_each_filter_tests_its_field() -> None:
     assert {name: value(_event("push")) for name, value in VALUES.items()} == {
         "actions": "push",
         "registries": None,
+        "regions": None,
         "repositories": None,
         "tags": None,
         "mediaTypes": None,
@@ -205,3 +210,21 @@ def test_login_servers_match_in_lowercase() -> None:
     event = _event("push", "contoso.azurecr.io")
     assert _routes(route).queues_for(event) == ["one"]
     assert _routes(route).queues_for(_event("push", "fabrikam.azurecr.io")) == []
+
+
+@pytest.mark.parametrize(
+    ("patterns", "region", "queues"),
+    [
+        (["westeurope"], "westeurope", ["one"]),
+        (["west*", "!westus*"], "westus2", []),
+        (["westeurope"], None, []),
+        (["!westeurope"], None, ["one"]),
+        (["[Ww]esteurope"], "westeurope", ["one"]),
+    ],
+)
+def test_region_filter_takes_its_regions(
+    patterns: list[str], region: str | None, queues: list[str]
+) -> None:
+    """A filter on regions takes the events of these regions; an event without one is in none."""
+    routes = _routes({"queue": "one", "regions": patterns})
+    assert routes.queues_for(_event("push", region=region)) == queues

@@ -53,6 +53,12 @@ def test_every_release_has_frozen_schema() -> None:
     assert kept == {f"event.{release}.json" for release in RELEASES}
 
 
+def test_every_release_has_dead_letter() -> None:
+    """A dead letter of each release is kept, so that tests read it as later versions would."""
+    kept = {file.name for file in (ROOT / "tests" / "released").glob("rejected.*.json")}
+    assert kept == {f"rejected.{release}.json" for release in RELEASES}
+
+
 def test_frozen_schema_has_no_references(tmp_path: Path) -> None:
     """A frozen schema has no references, and is otherwise the current event schema."""
     document = json.loads(freeze(tmp_path).read_bytes())

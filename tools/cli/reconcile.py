@@ -87,6 +87,12 @@ def command(
                         grid.add_row("" if number else report.webhook.label, name, count)
                 console.print(grid)
         for report in reconciling.reports:
+            if report.timed_out:
+                say(
+                    console,
+                    f"{report.webhook.label}: {report.timed_out} of these timed out: the registry "
+                    "got no response within five seconds (504).",
+                )
             if report.error:
                 say(errors, f"{report.webhook.label}: {report.error}")
     if not all(report.is_done for report in reconciling.reports):

@@ -36,6 +36,7 @@ def explain(
     action: Annotated[str, typer.Argument(help="push, delete, …")],
     reference: Annotated[str, typer.Argument(help="Repository, as in team-a/web:v1.")],
     registry: Annotated[str | None, typer.Option(help="Login server; else the example's.")] = None,
+    region: Annotated[str | None, typer.Option(help="Region, as in westeurope.")] = None,
     media_type: Annotated[str | None, typer.Option(help="Media type; else the example's.")] = None,
     file: RoutesFile = ROOT / "routes.json",
 ) -> None:
@@ -49,7 +50,7 @@ def explain(
         given = app_settings()
         checked = routes.load(given, file)
         event = routes.event(
-            action, routes.Pushed.parse(reference, registry), registry, media_type, given
+            action, routes.Pushed.parse(reference, registry), registry, media_type, region, given
         )
     say(console, routes.seen(event))
     console.print(routes.explanation(checked, event))
