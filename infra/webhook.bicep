@@ -26,7 +26,7 @@ resource webhook 'Microsoft.ContainerRegistry/registries/webhooks@2025-11-01' = 
     status: 'enabled'
     actions: actions
     scope: repositories
-    serviceUri: '${functionUrl}?registry=${registry.properties.loginServer}&region=${location}'
+    serviceUri: '${functionUrl}?registry=${registry.properties.loginServer}&region=${toLower(replace(location, ' ', ''))}'
     customHeaders: {
       // In a header, as a URI appears in access logs.
       // https://learn.microsoft.com/azure/azure-functions/function-keys-how-to

@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from shared import __version__, log
 from shared.core.misconfiguration import Misconfiguration, bounded
-from shared.core.routing import Routes
+from shared.core.routing import Routes, RoutesError
 from shared.pipeline import Pipeline
 from shared.settings import Settings, SettingsError, misconfigured
 from shared.storage.queues import StorageQueues
@@ -32,14 +32,22 @@ class App:
     ) -> "App":
         """The app with the settings in `environment`.
 
-        `registry_waits`: as in `Settings.read`. Raises RoutesError, SettingsError.
+        `registry_waits`: as in `Settings.read`. A receiver goes on without valid routes, and keeps
+        every event on the dead-letter queue. Raises SettingsError; RoutesError where no registry
+        waits.
         """
         settings = Settings.read(environment, registry_waits=registry_waits)
         try:
             queues = StorageQueues(settings.storage)
         except ValueError as error:
             raise SettingsError(str(error)) from None
-        routes = Routes.load(environment)
+        try:
+            routes = Routes.load(environment)
+        except RoutesError as error:
+            if not registry_waits:
+                raise
+            routes = Routes.unusable(error, environment)
+            settings = replace(settings, keep_unrouted=True)
         found = {
             "settings": bounded(misconfigured(environment, routes.app_settings)),
             "routes": bounded(routes.misconfigured),
@@ -49,7 +57,7 @@ class App:
 
 @cache
 def app() -> App:
-    """The app of this process, made on first use. Raises RoutesError, SettingsError."""
+    """The app of this process, made on first use. Raises SettingsError."""
     made = App.from_environment(os.environ)
     log.started({"version": __version__})
     for found in made.misconfigured.values():

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from shared.core.text import quoted
 from shared.core.violations import violations
 
 ROUTES_FILE = Path(__file__).parent.parent.parent / "routes.json"
+# The dead-letter queue where an invalid file names no other.
+REJECTED_QUEUE = "acr-rejected"
 
 _SCHEMA = "routes.v1.json"
 _APP_SETTING = re.compile(r"%([^%]+)%")
@@ -93,6 +96,20 @@ class Routes:
         except RoutesError as error:
             lines = "\n".join(f"  {line}" for line in str(error).splitlines())
             raise RoutesError(f"{file.name} cannot be used:\n{lines}") from None
+
+    @classmethod
+    def unusable(
+        cls, error: RoutesError, app_settings: Mapping[str, str], file: Path = ROUTES_FILE
+    ) -> "Routes":
+        """The stand-in for an invalid `file`: no route, and its dead-letter queue."""
+        queue = REJECTED_QUEUE
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            named = _filled(decode(file.read_bytes())["rejectedQueue"], app_settings)
+            if not list(_unfit("", "", named, validator(_SCHEMA).document["$defs"]["queueName"])):
+                queue = named
+        rule = "cannot be used: the app keeps every event on the dead-letter queue"
+        advice = f"Correct it, and replay. {error}"
+        return cls((), queue, misconfigured=(Misconfiguration(file.name, rule, advice),))
 
     @classmethod
     def parse(cls, content: bytes, app_settings: Mapping[str, str]) -> "Routes":

@@ -9,7 +9,6 @@ from typing import Protocol
 from shared.core import responses
 from shared.core.misconfiguration import Misconfiguration
 from shared.core.responses import Response
-from shared.core.routing import RoutesError
 from shared.settings import SettingsError
 from shared.storage.errors import StorageUnavailable
 
@@ -43,7 +42,7 @@ class Health:
     """
 
     def __init__(self, load: Callable[[], Checked]) -> None:
-        """`load` gives what to check. It may raise SettingsError or RoutesError."""
+        """`load` gives what to check. It may raise SettingsError."""
         self._load = load
         self._checked_at = 0.0
         self._check_running: asyncio.Task[Response] | None = None
@@ -78,9 +77,6 @@ class Health:
         except SettingsError as error:
             _LOG.error("acr_health settings: %s", error)
             checks["settings"] = False
-        except RoutesError as error:
-            _LOG.error("acr_health routes: %s", error)
-            checks |= {"settings": True, "routes": False}
         return responses.health(checks, problems)
 
 

@@ -71,15 +71,6 @@ def test_invalid_app_file_is_named(app: Path, file: str, content: str) -> None:
     assert Path(file).name in failed_start(app)
 
 
-def test_invalid_routes_stop_host(app: Path) -> None:
-    """Invalid routes stop the host with an error that gives the place and the value."""
-    (app / "routes.json").write_text('{"routes": [{"queue": "Bad"}], "rejectedQueue": "acr-bad"}')
-    errors = failed_start(app)
-    assert "routes.json cannot be used" in errors
-    assert "/routes/0/queue" in errors
-    assert '"Bad"' in errors
-
-
 def test_unloadable_function_is_named(app: Path) -> None:
     """A function with wrong parameters stops the host with an error that names the function."""
     add_echo(app, "def main(req, other): ...")

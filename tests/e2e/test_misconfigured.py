@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from base64 import b64decode
 from pathlib import Path
 
 import aiohttp
@@ -80,6 +81,25 @@ async def test_invalid_list_loses_no_delivery(
     assert await storage.ids("acr-push") == [push["id"]]
     assert await storage.ids("acr-chart-push") == [chart["id"]]
     assert await rejected.peek_messages(max_messages=32) == []
+
+
+async def test_invalid_routes_lose_no_event(
+    app: Path, serve: Serve, http: aiohttp.ClientSession, storage: StorageAccount
+) -> None:
+    """With invalid routes, events go to the dead-letter queue, and replay brings them back."""
+    url = serve({"routes": [{"queue": "Bad"}], "rejectedQueue": "acr-odd"})
+    push = example("push")
+    async with http.post(url, json=push) as response:
+        assert response.status == 422
+        assert (await response.json())["type"].endswith("unrouted")
+    async with http.get(url.replace("AcrWebhook", "health")) as response:
+        document = await response.json()
+    assert (response.status, document["checks"]["routes"]) == (503, "failed")
+    assert document["problems"] == [
+        "routes.json: cannot be used: the app keeps every event on the dead-letter queue"
+    ]
+    [kept] = await storage.service.get_queue_client("acr-odd").peek_messages(max_messages=32)
+    assert json.loads(b64decode(kept.content))["reason"] == "unrouted"
 
 
 def test_routes_check_reports_misconfiguration(tmp_path: Path) -> None:

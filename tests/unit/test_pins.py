@@ -26,7 +26,7 @@ from shared.core.delivery import Delivery
 from shared.core.misconfiguration import Misconfiguration
 from shared.core.problems import Kind, Problem
 from shared.core.responses import problem_details
-from shared.core.routing import Routes, RoutesError
+from shared.core.routing import Routes
 from shared.core.webhooks import Webhook
 from shared.monitoring import queue_depth
 from shared.monitoring.health import Checked, Health
@@ -197,7 +197,6 @@ async def test_queue_line_keeps_its_fields(caplog: pytest.LogCaptureFixture) -> 
     ("error", "line"),
     [
         (SettingsError("ACR_X is odd"), "acr_health settings: ACR_X is odd"),
-        (RoutesError("a route is odd"), "acr_health routes: a route is odd"),
         (None, "acr_health charts: Storage did not respond in time"),
     ],
 )

@@ -228,3 +228,28 @@ def test_region_filter_takes_its_regions(
     """A filter on regions takes the events of these regions; an event without one is in none."""
     routes = _routes({"queue": "one", "regions": patterns})
     assert routes.queues_for(_event("push", region=region)) == queues
+
+
+@pytest.mark.parametrize(
+    ("content", "queue"),
+    [
+        (b"{", "acr-rejected"),
+        (b"[]", "acr-rejected"),
+        (b'{"rejectedQueue": 5}', "acr-rejected"),
+        (b'{"rejectedQueue": "Bad"}', "acr-rejected"),
+        (b'{"rejectedQueue": "odd-%Missing%"}', "acr-rejected"),
+        (b'{"rejectedQueue": "odd"}', "odd"),
+        (b'{"rejectedQueue": "odd-%Stage%"}', "odd-test"),
+    ],
+)
+def test_unusable_routes_keep_events(content: bytes, queue: str, tmp_path: Path) -> None:
+    """Unusable routes match nothing, and keep the dead-letter queue as far as it is readable."""
+    file = tmp_path / "routes.json"
+    file.write_bytes(content)
+    routes = Routes.unusable(RoutesError("why"), {"Stage": "test"}, file)
+    assert (routes.routes, routes.queues) == ((), [queue])
+    [found] = routes.misconfigured
+    assert found.detail.endswith("Correct it, and replay. why")
+    assert (
+        Routes.unusable(RoutesError("why"), {}, tmp_path / "none").rejected_queue == "acr-rejected"
+    )
