@@ -7,6 +7,7 @@ from typing import Any
 from shared.core.actions import event_actions
 from shared.core.filters import Filter
 from shared.core.misconfiguration import Misconfiguration
+from shared.core.regions import split_endpoint
 from shared.core.text import quoted
 
 # The action whose events never have the value of a filter.
@@ -63,6 +64,11 @@ def _wrong(name: str, pattern: str) -> tuple[str, str] | None:
     """Why `pattern` of the filter `name` matches no value, and what to do."""
     if _has_unclosed_bracket(pattern):
         return "has a [ without a ]", "Close it, or write [[] for the character itself."
+    if name == "registries" and split_endpoint(pattern)[1]:
+        return (
+            "matches no event, as these have the login server in place of a regional endpoint",
+            "Use the login server, and a filter on regions.",
+        )
     if name not in _VALID or "[" in pattern:
         return None
     noun, valid = _VALID[name]

@@ -128,3 +128,13 @@ def test_routes_know_their_app_settings() -> None:
     settings = {"A": "a", "C": "c", "D": "kept", "E": "e"}
     routes = Routes.parse(json.dumps(document).encode(), settings)
     assert routes.app_settings == {"A", "C", "D"}
+
+
+@pytest.mark.parametrize("pattern", ["contoso.eastus.geo.azurecr.io", "!*.eastus.geo.azurecr.us"])
+def test_regional_endpoint_as_registry_is_reported(pattern: str) -> None:
+    """A pattern for registries that is a regional endpoint is named: events have none."""
+    [found] = _misconfigured({"registries": [pattern]})
+    assert found.startswith("routes.json, /routes/0/registries/0: ")
+    assert pattern in found
+    assert "matches no event, as these have the login server" in found
+    assert _misconfigured({"registries": ["*.eastus.notgeo.azurecr.io", "*.azurecr.io"]}) == []
