@@ -1,5 +1,11 @@
 """The templates in infra/ restrict who reaches storage and the app."""
 
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
 from tests.support.bicep import Compiler
 from tests.support.deployed import EVERYTHING, site
 
@@ -17,6 +23,19 @@ def test_storage_is_public_by_default(bicep: Compiler) -> None:
         assert storage.properties[setting] is False
     assert not [each for each in deployment.resources if each.type.startswith("Microsoft.Network/")]
     assert not site(deployment).get("virtualNetworkSubnetId")
+
+
+@pytest.mark.parametrize("parameters", [{}, EVERYTHING], ids=["default", "everything"])
+def test_storage_refuses_plain_connections(bicep: Compiler, parameters: Mapping[str, Any]) -> None:
+    """Storage takes HTTPS with TLS 1.2 alone, no blob is public, and the name is valid."""
+    deployment = bicep.deploy(**parameters)
+    storage = deployment.only(STORAGE)
+    # https://learn.microsoft.com/azure/storage/common/storage-account-overview
+    assert re.fullmatch("[a-z0-9]{3,24}", storage.name)
+    assert storage.properties["supportsHttpsTrafficOnly"] is True
+    assert storage.properties["minimumTlsVersion"] == "TLS1_2"
+    container = deployment.only(f"{STORAGE}/blobServices/containers")
+    assert container.body.get("properties", {}).get("publicAccess", "None") == "None"
 
 
 def test_private_storage_has_endpoints(bicep: Compiler) -> None:
