@@ -128,7 +128,9 @@ def test_bytes_of_push_are_measured(caplog: pytest.LogCaptureFixture) -> None:
     settings = Settings.read({"AzureWebJobsStorage": "UseDevelopmentStorage=true"})
     body = json.dumps(example("push")).encode()
     invocation = "00000000-0000-0000-0000-000000000000"
-    delivery = Delivery(body, None, TRACEPARENT, datetime.now(UTC), invocation)
+    # As the URL of a deployed webhook names them.
+    registry, region = "myregistry.azurecr.io", "westeurope"
+    delivery = Delivery(body, registry, TRACEPARENT, datetime.now(UTC), invocation, region=region)
     with caplog.at_level(logging.INFO):
         asyncio.run(Pipeline(settings, Routes.load({}), queues).process(delivery))
     [line] = caplog.messages
