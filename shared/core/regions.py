@@ -29,7 +29,7 @@ def split_endpoint(host: str) -> tuple[str, str | None]:
 
 
 def region(host: str | None, parameter: str | None) -> str | None:
-    """The region of a delivery in lower case, None where nothing tells.
+    """The region of a delivery in lower case, None where it is unknown.
 
     `parameter` is that of the webhook's URL (`?region=`), which says where the webhook listens. An
     empty one counts as absent. It comes before `host`, the valid delivery's `request.host`: an
