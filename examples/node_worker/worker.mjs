@@ -1,33 +1,92 @@
 // Receives events from a queue and prints what to pull: node worker.mjs <queue>
 import { setTimeout } from "node:timers/promises";
 import { EventGridDeserializer } from "@azure/eventgrid";
-import { QueueClient } from "@azure/storage-queue";
+import { DefaultAzureCredential } from "@azure/identity";
+import { QueueServiceClient } from "@azure/storage-queue";
+import * as seen from "./seen.mjs";
 
-const account = process.env.AcrEventsStorage;
-const [, , name] = process.argv;
-const queue = new QueueClient(account, name);
-const poison = new QueueClient(account, `${name}-poison`);
-const deserializer = new EventGridDeserializer();
-await queue.createIfNotExists();
-await poison.createIfNotExists();
+const ATTEMPTS = 5;
+const HIDDEN = 30; // seconds for which a message in hand is hidden: longer than the work takes
+const PAUSE = 2; // seconds between looks at an empty queue
 
-async function work(message) {
-  const json = Buffer.from(message.messageText, "base64").toString();
-  const [event] = await deserializer.deserializeCloudEvents(json);
-  console.log(event.type, event.extensionAttributes?.acrreference ?? event.subject);
+function work(event) {
+  console.log(event.type, event.subject, event.extensionAttributes?.acrreference ?? "");
 }
 
-while (true) {
-  // Hidden from other workers for 30 seconds: longer than the work takes.
-  const { receivedMessageItems } = await queue.receiveMessages({ visibilityTimeout: 30 });
-  for (const message of receivedMessageItems) {
-    try {
-      if (message.dequeueCount > 5) await poison.sendMessage(message.messageText, { messageTimeToLive: -1 });
-      else await work(message);
-      await queue.deleteMessage(message.messageId, message.popReceipt);
-    } catch (error) {
-      console.error(message.messageId, error.message); // it is visible again when its time is over
-    }
+function fail(status, reason) {
+  console.error(String(reason).split("\n")[0]);
+  process.exit(status);
+}
+
+const [, , name, ...others] = process.argv;
+if (!name || others.length > 0) fail(2, "Name the queue: node worker.mjs <queue>");
+const { AcrEventsStorage__queueServiceUri: uri, AcrEventsStorage: emulator } = process.env;
+const identity = uri && process.env.ConsumerStorage__tableServiceUri;
+if (!identity && !emulator)
+  fail(
+    2,
+    "Set AcrEventsStorage__queueServiceUri and ConsumerStorage__tableServiceUri, " +
+      "or AcrEventsStorage for Azurite.",
+  );
+
+const account = identity
+  ? new QueueServiceClient(uri, new DefaultAzureCredential())
+  : QueueServiceClient.fromConnectionString(emulator);
+const queue = account.getQueueClient(name);
+const poison = account.getQueueClient(`${name}-poison`);
+const deserializer = new EventGridDeserializer();
+
+async function handle(message) {
+  if (message.dequeueCount > ATTEMPTS) return move(message.messageText);
+  const json = Buffer.from(message.messageText, "base64").toString();
+  const [event] = await deserializer.deserializeCloudEvents(json);
+  const row = await seen.reserve(event, message.messageId);
+  if (!row) return;
+  await work(event);
+  await seen.done(row);
+}
+
+async function move(content) {
+  const send = () => poison.sendMessage(content, { messageTimeToLive: -1 });
+  await send().catch(async (error) => {
+    if (error.statusCode !== 404) throw error;
+    await poison.create();
+    await send();
+  });
+}
+
+async function explain(error) {
+  const code = error.code ?? error.details?.errorCode;
+  if (["AuthorizationPermissionMismatch", "AuthorizationFailure"].includes(code))
+    return `Storage refuses: give the identity the roles that a worker needs (${code}).`;
+  if (code !== "QueueNotFound") return error.message;
+  try {
+    const names = [];
+    for await (const each of account.listQueues()) names.push(each.name);
+    return `There is no queue ${name}. There are: ${names.join(", ") || "none"}.`;
+  } catch {
+    return `There is no queue ${name}.`; // the role does not allow to list them
   }
-  if (receivedMessageItems.length === 0) await setTimeout(2000);
+}
+
+const stop = new AbortController(); // ends after the message in hand
+for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => stop.abort());
+try {
+  await seen.connect();
+  while (!stop.signal.aborted) {
+    const { receivedMessageItems } = await queue.receiveMessages({ visibilityTimeout: HIDDEN });
+    for (const message of receivedMessageItems) {
+      try {
+        await handle(message);
+        await queue.deleteMessage(message.messageId, message.popReceipt);
+      } catch (error) {
+        // It is visible again when its time is over.
+        console.error(`${message.messageId}, attempt ${message.dequeueCount}: ${error.message}`);
+      }
+    }
+    if (receivedMessageItems.length === 0)
+      await setTimeout(PAUSE * 1000, null, { signal: stop.signal }).catch(() => {});
+  }
+} catch (error) {
+  fail(1, await explain(error));
 }

@@ -1,24 +1,24 @@
-import hashlib
 import logging
-import os
 from typing import Any
 
 import azure.functions as func
 from azure.core.messaging import CloudEvent
-from azure.data.tables import TableServiceClient
 
-logging.getLogger("azure.core").setLevel(logging.WARNING)  # else it logs every request
+from . import seen
+
+logging.getLogger("azure").setLevel(logging.WARNING)  # else it logs every request
+
+
+def work(event: CloudEvent[Any]) -> None:
+    reference = (event.extensions or {}).get("acrreference", "")
+    logging.info("%s %s %s", event.type, event.subject, reference)
 
 
 def main(message: func.QueueMessage) -> None:
-    event: CloudEvent[dict[str, Any]] = CloudEvent.from_json(message.get_body().decode())
-    key = hashlib.sha256(f"{event.source} {event.id}".encode()).hexdigest()
-    with TableServiceClient.from_connection_string(os.environ["AcrEventsStorage"]) as account:
-        seen = account.create_table_if_not_exists("seen")
-        if list(seen.query_entities(f"PartitionKey eq '{key}'")):
-            logging.info("seen before: %s", event.id)
-            return
-        reference = (event.extensions or {}).get("acrreference", event.subject)
-        logging.info("%s: %s", event.type, reference)  # your work
-        # After the work: a process that stops before this line gets the event again.
-        seen.upsert_entity({"PartitionKey": key, "RowKey": ""})
+    event = CloudEvent[Any].from_json(message.get_body().decode())
+    row = seen.reserve(event, message.id or "")
+    if row is None:
+        logging.info("seen before: %s", event.id)
+        return
+    work(event)
+    seen.done(row)  # a process that stops before this line gets the event again
