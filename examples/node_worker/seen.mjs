@@ -16,14 +16,14 @@ export async function connect() {
 }
 
 // Reserves an event for a message, or returns null if the event is processed already.
-export async function reserve(event, message) {
+export async function reserve(queue, event, message) {
   const key = createHash("sha256").update(`${event.source} ${event.id}`).digest("hex");
-  const row = { partitionKey: key, rowKey: "", message, done: false };
+  const row = { partitionKey: queue, rowKey: key, message, done: false };
   try {
     await table.createEntity(row); // of several at once, one succeeds
   } catch (error) {
     if (error.statusCode !== 409) throw error;
-    const found = await table.getEntity(key, "");
+    const found = await table.getEntity(queue, key);
     if (found.done) return null;
     // The same message is here again only if its last attempt failed or was killed.
     if (found.message !== message && Date.now() - Date.parse(found.timestamp) < RESERVED)

@@ -40,8 +40,8 @@ async function handle(message) {
   if (message.dequeueCount > ATTEMPTS) return move(message.messageText);
   const json = Buffer.from(message.messageText, "base64").toString();
   const [event] = await deserializer.deserializeCloudEvents(json);
-  const row = await seen.reserve(event, message.messageId);
-  if (!row) return;
+  const row = await seen.reserve(name, event, message.messageId);
+  if (!row) return console.log("seen before:", event.id);
   await work(event);
   await seen.done(row);
 }

@@ -29,15 +29,15 @@ def connect() -> TableClient:
     return account.create_table_if_not_exists("seen")
 
 
-def reserve(event: CloudEvent[Any], message: str) -> dict[str, Any] | None:
+def reserve(queue: str, event: CloudEvent[Any], message: str) -> dict[str, Any] | None:
     """Reserves an event for a message, or returns None if the event is processed already."""
     key = hashlib.sha256(f"{event.source} {event.id}".encode()).hexdigest()
-    row = {"PartitionKey": key, "RowKey": "", "message": message, "done": False}
+    row = {"PartitionKey": queue, "RowKey": key, "message": message, "done": False}
     table = connect()
     try:
         table.create_entity(row)  # of several at once, one succeeds
     except ResourceExistsError:
-        found = table.get_entity(key, "")
+        found = table.get_entity(queue, key)
         if found["done"]:
             return None
         # The same message is here again only if its last attempt failed or was killed.

@@ -47,9 +47,11 @@ def take(queue: QueueClient, poison: QueueClient) -> bool:
             move(message.content, poison)
         else:
             event = CloudEvent[Any].from_json(b64decode(message.content).decode())
-            if row := seen.reserve(event, message.id):
+            if row := seen.reserve(queue.queue_name, event, message.id):
                 work(event)
                 seen.done(row)
+            else:
+                print("seen before:", event.id, flush=True)
         queue.delete_message(message)
     except Exception as error:  # the message is visible again when its time is over
         print(f"{message.id}, attempt {message.dequeue_count}: {error}", file=sys.stderr)

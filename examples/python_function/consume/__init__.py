@@ -1,4 +1,5 @@
 import logging
+import os
 from typing import Any
 
 import azure.functions as func
@@ -16,7 +17,7 @@ def work(event: CloudEvent[Any]) -> None:
 
 def main(message: func.QueueMessage) -> None:
     event = CloudEvent[Any].from_json(message.get_body().decode())
-    row = seen.reserve(event, message.id or "")
+    row = seen.reserve(os.environ["AcrQueue"], event, message.id or "")
     if row is None:
         logging.info("seen before: %s", event.id)
         return
