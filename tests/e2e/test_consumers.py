@@ -1,7 +1,6 @@
 """The consumers in examples/, which read events that the function enqueued."""
 
 import asyncio
-import json
 import uuid
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -24,6 +23,8 @@ from tests.support.consumers import (
     Consumer,
     changed,
     command,
+    empty,
+    message,
 )
 from tests.support.deliveries import example
 from tests.support.storage import StorageAccount
@@ -53,10 +54,6 @@ def consume(name: str, azurite: str, tmp_path: Path) -> Iterator[Callable[..., C
         yield start
 
 
-def _message(document: object) -> str:
-    return b64encode(json.dumps(document).encode()).decode()
-
-
 async def _post(http: aiohttp.ClientSession, url: str, delivery: dict[str, Any]) -> None:
     async with http.post(url, json=delivery) as response:
         assert response.status == 202, await response.text()
@@ -76,7 +73,7 @@ async def test_consumer_reads_every_event_type(
     grid = EVENT_GRID | {"id": str(uuid.uuid4())}
     events = [*await storage.documents(MIRROR), grid]
     queue = storage.service.get_queue_client(QUEUE)
-    await queue.send_message(_message(grid))
+    await queue.send_message(message(grid))
     assert len(events) == len(raising) + 1
 
     def is_printed(event: dict[str, Any], lines: list[str]) -> bool:
@@ -85,7 +82,7 @@ async def test_consumer_reads_every_event_type(
 
     consumer = consume()
     await consumer.until(lambda lines: all(is_printed(event, lines) for event in events))
-    await _empty(storage)
+    await empty(storage)
 
 
 @pytest.mark.parametrize("content", ["not base64", b64encode(b"{").decode()])
@@ -96,7 +93,7 @@ async def test_consumer_moves_invalid_message_to_poison(
     queue = await storage.service.create_queue(QUEUE)
     await queue.send_message(content)
     await _fail(queue, MAX_ATTEMPTS)
-    await queue.send_message(_message(EVENT_GRID | {"id": str(uuid.uuid4())}))
+    await queue.send_message(message(EVENT_GRID | {"id": str(uuid.uuid4())}))
     await consume().prints("grid:v1")
     poison = storage.service.get_queue_client(POISON)
     for _ in range(600):
@@ -106,16 +103,6 @@ async def test_consumer_moves_invalid_message_to_poison(
         await asyncio.sleep(0.1)
     assert [message.content for message in found] == [content]
     assert await queue.peek_messages() == []
-
-
-async def _empty(storage: StorageAccount) -> None:
-    """Waits until no message is on QUEUE, not even a hidden one."""
-    queue = storage.service.get_queue_client(QUEUE)
-    for _ in range(600):
-        if (await queue.get_queue_properties()).approximate_message_count == 0:
-            return
-        await asyncio.sleep(0.1)
-    pytest.fail("the consumer left a message on the queue")
 
 
 async def _fail(queue: QueueClient, times: int) -> None:
@@ -131,7 +118,7 @@ async def test_consumer_makes_last_attempt(
 ) -> None:
     """A consumer handles a message on its last permitted attempt."""
     queue = await storage.service.create_queue(QUEUE)
-    await queue.send_message(_message(EVENT_GRID | {"id": str(uuid.uuid4())}))
+    await queue.send_message(message(EVENT_GRID | {"id": str(uuid.uuid4())}))
     await _fail(queue, MAX_ATTEMPTS - 1)
     await consume().prints("grid:v1")
     if POISON in await storage.queues():
@@ -148,7 +135,7 @@ async def test_function_starts_before_its_queue(
     with suppress(ResourceExistsError):
         await storage.service.create_queue(QUEUE)
     event = EVENT_GRID | {"id": str(uuid.uuid4())}
-    await storage.service.get_queue_client(QUEUE).send_message(_message(event))
+    await storage.service.get_queue_client(QUEUE).send_message(message(event))
     await consumer.prints("grid:v1")
 
 
@@ -167,7 +154,7 @@ async def test_consumer_handles_repeated_event_once(
     await _post(http, url, once)
     await _post(http, url, other)
     await consumer.until(lambda lines: sum("ImagePushed " in line for line in lines) >= 2)
-    await _empty(storage)
+    await empty(storage)
     assert sum("ImagePushed " in line for line in consumer.lines) == 2
 
 
@@ -178,10 +165,10 @@ async def test_concurrent_copies_are_handled_once(
     queue = await storage.service.create_queue(QUEUE)
     event = EVENT_GRID | {"id": str(uuid.uuid4())}
     for _ in range(2):
-        await queue.send_message(_message(event))
+        await queue.send_message(message(event))
     folder = changed(name, tmp_path, work=4)
     consumers = [consume(folder)] if name == "python_function" else [consume(folder) for _ in "12"]
-    await _empty(storage)
+    await empty(storage)
     lines = [line for consumer in consumers for line in consumer.lines]
     assert any("another message with this event is being processed" in line for line in lines)
     assert sum("grid:v1" in line for line in lines) == 1

@@ -1,4 +1,4 @@
-"""A test double of Azure: tokens for the app's identity, and roles."""
+"""A test double of Azure: tokens for an identity, and roles."""
 
 import time
 from dataclasses import dataclass, field
@@ -10,14 +10,15 @@ from tests.support.servers import forward
 
 CLIENT_ID = "8a0b1c2d-0000-0000-0000-000000000000"
 HEADER = "the-platform-s-own"
-ALL = frozenset({"send", "create", "read"})
+ALL = frozenset({"send", "create", "read", "process"})
 SENDER = frozenset({"send"})
+PROCESSOR = frozenset({"process"})
 _DENIED = b"<Error><Code>AuthorizationPermissionMismatch</Code><Message>No.</Message></Error>"
 
 
 @dataclass
 class Cloud:
-    """Gives tokens to the app's identity, and checks its roles.
+    """Gives tokens to an identity, of the app or of a consumer, and checks its roles.
 
     It checks roles in front of Azurite, which has none.
     """
@@ -55,6 +56,8 @@ class Cloud:
         assert request.headers["Authorization"].startswith("Bearer ")
         if request.path.endswith("/messages") and request.method == "POST":
             needed = "send"
+        elif "/messages" in request.path and request.query.get("peekonly") != "true":
+            needed = "process"
         else:
             needed = "create" if request.method == "PUT" and not request.query else "read"
         self.calls.append((needed, request.path))

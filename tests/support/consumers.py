@@ -1,15 +1,18 @@
 """The consumers in examples/ as child processes."""
 
 import asyncio
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.support.storage import StorageAccount
 from tools.localhost import processes
 from tools.localhost.ports import free_port
 
@@ -89,6 +92,21 @@ def command(name: str, folder: Path, queue: str = QUEUE) -> list[str]:
         "python_worker": [sys.executable, str(folder / "worker.py"), queue],
         "node_worker": ["node", str(folder / "worker.mjs"), queue],
     }[name]  # fmt: skip
+
+
+def message(document: object) -> str:
+    """The content of a message with a document."""
+    return b64encode(json.dumps(document).encode()).decode()
+
+
+async def empty(storage: StorageAccount) -> None:
+    """Waits until no message is on QUEUE, not even a hidden one."""
+    queue = storage.service.get_queue_client(QUEUE)
+    for _ in range(600):
+        if (await queue.get_queue_properties()).approximate_message_count == 0:
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError("The consumer left a message on the queue.")
 
 
 class Consumer:
