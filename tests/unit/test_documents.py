@@ -2,6 +2,7 @@
 
 import json
 import re
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -148,17 +149,38 @@ def test_contract_lists_every_status() -> None:
 @pytest.mark.parametrize(
     ("language", "file"),
     [
+        ("python", "python_worker/seen.py"),
         ("python", "python_function/consume/__init__.py"),
         ("json", "python_function/consume/function.json"),
         ("json", "python_function/host.json"),
         ("python", "python_worker/worker.py"),
         ("js", "node_worker/worker.mjs"),
+        ("csharp", "csharp_function/Consume.cs"),
     ],
 )
 def test_documented_consumers_are_the_examples(language: str, file: str) -> None:
-    """docs/consumers.md shows the consumers in examples/, which other tests run."""
+    """docs/consumers.md shows the consumers in examples/; other tests run all but that in C#."""
     source = (ROOT / "examples" / file).read_text()
     assert block("docs/consumers.md", language, source) == source
+
+
+def test_python_consumers_share_one_module() -> None:
+    """Both consumers in Python have the same `seen.py`."""
+    worker, function = (ROOT / "examples" / each for each in ("python_worker", "python_function"))
+    assert (worker / "seen.py").read_text() == (function / "consume" / "seen.py").read_text()
+
+
+def test_documented_message_is_enqueued() -> None:
+    """docs/consumers.md shows a message as the app enqueues it, and the event in it."""
+    delivery = json.loads((ROOT / "tests/examples/push/without-useragent.json").read_bytes())
+    registry = AllowList.parse("").registry(delivery["request"]["host"], None)
+    event = to_cloud_event(delivery, actions()["push"], registry, None)
+    assert json.loads(block("docs/consumers.md", "json", '"specversion"')) == event
+    message = b64encode(json.dumps(event, separators=(",", ":")).encode()).decode()
+    guide = read("docs/consumers.md")
+    [begin] = blocks(guide, "text")
+    assert message.startswith(begin.strip())
+    assert f"has {len(message):,} characters" in guide
 
 
 def test_operations_lists_every_rejection_reason() -> None:
