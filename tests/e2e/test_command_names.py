@@ -29,6 +29,7 @@ def test_commands_keep_names_and_options() -> None:
             "--port", "--local-settings", "--no-local-settings", "--app", "--timers-at-once",
         },
         "start": {"--port", "--queue-port"},
+        "azurite": {"--queue-port"},
         "demo": set(),
         "send": {"ACTION", "--url", "--registry", "--key", "--repeat", "--concurrency"},
         "replay": {"--dry-run", "--max", "--queue", "--hold", "--queue-port"},
@@ -36,5 +37,7 @@ def test_commands_keep_names_and_options() -> None:
         "peek": {"QUEUE", "--queue-port", "--json"},
         "bench": set(),
         "routes check": {"--file"},
-        "routes explain": {"ACTION", "REFERENCE", "--registry", "--media-type", "--file"},
+        "routes explain": {
+            "ACTION", "REFERENCE", "--registry", "--region", "--media-type", "--file",
+        },
     }  # fmt: skip

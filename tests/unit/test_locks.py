@@ -117,7 +117,7 @@ def test_larger_lock_has_smaller_set(smaller: str, larger: str) -> None:
     assert small.hashes.items() < large.hashes.items()
 
 
-def test_run_lock_has_no_tests_or_checks() -> None:
+def test_run_lock_lacks_development_packages() -> None:
     """What `make demo` installs has none of the packages that requirements-dev.in adds."""
     run = _lock("requirements-run").versions
     development = {
@@ -129,7 +129,7 @@ def test_run_lock_has_no_tests_or_checks() -> None:
     assert development & run.keys() == {"pyjwt"}
 
 
-def test_run_lock_has_all_imports_of_tools() -> None:
+def test_run_lock_has_tools_imports() -> None:
     """The tools import packages of requirements-run.txt alone, but for those of developers."""
     run = _lock("requirements-run").versions.keys()
     developers = {"bench", "mutants", "mutations"}
