@@ -31,7 +31,11 @@ def test_commands_keep_names_and_options() -> None:
         "start": {"--port", "--queue-port"},
         "azurite": {"--queue-port"},
         "demo": set(),
-        "send": {"ACTION", "--url", "--registry", "--key", "--repeat", "--concurrency"},
+        "send": {
+            "ACTION", "REFERENCE", "--file", "--port", "--url", "--registry", "--key", "--repeat",
+            "--concurrency",
+        },
+        "clear": {"--queue-port", "--yes", "--account"},
         "replay": {"--dry-run", "--max", "--queue", "--hold", "--queue-port"},
         "reconcile": {"--webhook", "--since", "--dry-run", "--queue-port"},
         "peek": {"QUEUE", "--queue-port", "--json"},
