@@ -11,9 +11,10 @@ QUEUE_PORT ?= 10001
 WORKERS ?= 4
 PYTEST := .venv/bin/python -m pytest -q
 # These targets need no Node.js.
-WITHOUT_NODE := test-unit test-older lock .venv/installed
+WITHOUT_NODE := test-unit test-older lock .venv/run .venv/installed
 REQUIRED = tools/prerequisites.sh $(PYTHON) $(DECLARED) $(if $(filter-out $(WITHOUT_NODE),$(MAKECMDGOALS)),node)
 PIP := -u -m pip install --disable-pip-version-check
+NPM := --no-audit --no-fund --no-update-notifier --loglevel=http
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo start test-unit test test-older test-az mutants lock bench lint clean
@@ -23,24 +24,37 @@ help: ## this list
 
 install: .venv/installed node_modules/installed ## what development needs, into this folder
 
-.venv/installed: requirements-dev.txt
+# What runs the app and Azurite: .venv/run and node_modules/run. What development needs comes on top.
+.venv/run: requirements-run.txt
 	@$(REQUIRED)
-	@echo "Making a Python environment in .venv, with $$($(PYTHON) --version)."
+	@echo "Installing what runs the app into .venv, with $$($(PYTHON) --version): 100 MB, half a minute."
 	@$(PYTHON) -m venv --clear .venv
-	@echo "Installing what the app, its tools and its tests need into it: a minute or two."
+	@tools/progress.sh .venv/bin/python $(PIP) --require-hashes -r requirements-run.txt
+	@touch $@
+
+.venv/installed: .venv/run requirements-dev.txt
+	@# A package that the lock file names no longer must not stay.
+	@if [ -e $@ ]; then rm .venv/run && $(MAKE) --no-print-directory .venv/run; fi
+	@echo "Installing what tests and checks need into .venv: 260 MB more, a minute or two."
 	@tools/progress.sh .venv/bin/python $(PIP) --require-hashes -r requirements-dev.txt
 	@touch $@
 
-node_modules/installed: package.json package-lock.json
+node_modules/run: package.json package-lock.json
 	@$(REQUIRED)
-	@echo "Installing Azurite, the storage emulator, and what its tests need into node_modules."
-	@tools/progress.sh npm ci --no-audit --no-fund --no-update-notifier --loglevel=http
+	@echo "Installing Azurite, the storage emulator, into node_modules: 130 MB, half a minute."
+	@tools/progress.sh npm ci --omit=dev $(NPM)
 	@touch $@
 
-demo: install ## send the app every kind of delivery, show where each ends
+node_modules/installed: node_modules/run
+	@echo "Installing what the tests of templates and documents need into node_modules: 90 MB more."
+	@tools/progress.sh npm install --no-save $(NPM)
+	@# npm has removed the first, as it is no package.
+	@touch node_modules/run $@
+
+demo: .venv/run node_modules/run ## run the app and Azurite, send every kind of delivery, end both
 	@.venv/bin/python -m tools demo
 
-start: install ## the app and Azurite until Ctrl-C (PORT=7071 QUEUE_PORT=10001)
+start: .venv/run node_modules/run ## Azurite and the app until Ctrl-C (PORT=7071 QUEUE_PORT=10001)
 	@exec .venv/bin/python -m tools start --under-make --port $(PORT) --queue-port $(QUEUE_PORT)
 
 test-unit: .venv/installed ## the pure tests: no network, no Node.js (seconds)
@@ -84,6 +98,7 @@ mutants: install ## changes to the pure modules that no test notices (ONLY=routi
 lock: .venv/bin/uv ## lock files from requirements*.in (UPGRADE=1 DECLARED=3.14)
 	@echo $(DECLARED) >.python-version
 	$(call lock,requirements,$(DECLARED),$(if $(UPGRADE),--upgrade))
+	$(call lock,requirements-run,$(DECLARED),$(if $(UPGRADE),--upgrade))
 	$(call lock,requirements-dev,$(DECLARED),$(if $(UPGRADE),--upgrade))
 	@# uv keeps to the versions that it finds where it writes.
 	@cp requirements-dev.txt requirements-older.txt

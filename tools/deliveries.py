@@ -54,6 +54,12 @@ async def post(
                 yield await finished
         except TimeoutError:
             raise ToolError(f"{url} did not respond within {_RESPONSE_SECONDS} s.") from None
+        except aiohttp.ClientConnectorError as error:
+            here = error.host in ("127.0.0.1", "localhost")
+            if here and isinstance(error.os_error, ConnectionRefusedError):
+                question = "Does `make start` run, and on this port?"
+                raise ToolError(f"Nothing listens at {url}. {question}") from None
+            raise ToolError(f"{url} cannot be reached: {error}") from None
         except (aiohttp.ClientError, ValueError) as error:
             # A ValueError comes from an invalid host or header.
             raise ToolError(f"{url} cannot be reached: {error}") from None

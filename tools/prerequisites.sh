@@ -19,8 +19,18 @@ elif ! "$python" -c "import sys; sys.exit(sys.version_info < tuple(map(int, '$ve
 elif ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
 	lacks "Python's venv and pip: $python has none (Debian and Ubuntu: apt install python$version-venv)."
 fi
+# The versions that Debian and Ubuntu have: https://packages.debian.org/trixie/python3.13 and
+# https://packages.ubuntu.com/plucky/python3.13. uv puts python$version on the PATH:
+# https://docs.astral.sh/uv/concepts/python-versions/. The Makefile needs a POSIX shell: on Windows,
+# WSL has one.
 case $missing in
-*" or newer"*) lacks "  Name another one: make PYTHON=/path/to/python$version ..." ;;
+*" or newer"*) missing="$missing
+  Microsoft's runtime for Functions needs it. To get it:
+    Debian 13, Ubuntu 25.04  sudo apt install python$version python$version-venv
+    any Linux                uv python install $version   (uv: https://docs.astral.sh/uv/)
+    macOS                    brew install python@$version
+    Windows                  wsl --install, then as on Linux
+  Or name another one: make PYTHON=/path/to/python$version ..." ;;
 esac
 
 # Azurite, the storage emulator, runs on it.

@@ -1,7 +1,6 @@
 """`routes check` and `routes explain`: the routes in routes.json, and where an event goes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.markup import escape
@@ -16,30 +15,8 @@ from shared.core.registries import AllowList
 from shared.core.routing import VALUES, Routes, RoutesError
 from shared.core.validation import PayloadValidator
 from shared.settings import misconfigured
-from tools import examples
+from tools import examples, references
 from tools.localhost.function_app import ToolError
-
-
-@dataclass(frozen=True)
-class Pushed:
-    """What an event is about, as a user types it: `repository[:tag][@digest]`."""
-
-    repository: str
-    tag: str | None
-    digest: str | None
-
-    @classmethod
-    def parse(cls, reference: str, registry: str | None) -> "Pushed":
-        """The parts of `reference`, which is in `registry` if one is given.
-
-        Raises ToolError where `reference` names a registry. A repository can have a dot there, too.
-        """
-        name, _, digest = reference.partition("@")
-        first, slash, rest = name.partition("/")
-        if slash and (":" in first or ("." in first and registry is None)):
-            raise ToolError(f"Name the registry separately: {rest} --registry {first}")
-        repository, _, tag = name.partition(":")
-        return cls(repository, tag or None, digest or None)
 
 
 def load(app_settings: Mapping[str, str], file: Path) -> Routes:
@@ -84,33 +61,24 @@ def unwanted(routes: Routes) -> list[str]:
 
 def event(
     action: str,
-    pushed: Pushed,
+    reference: str,
     registry: str | None,
     media_type: str | None,
     region: str | None,
     app_settings: Mapping[str, str],
 ) -> CloudEvent:
-    """The event that `action` on `pushed` would raise in the app with these settings.
+    """The event that `action` on `reference` would raise in the app with these settings.
 
     Other values come from the documented example. Raises ToolError where it lacks a given part.
     """
     if action not in event_actions():
         raise ToolError(f"{action!r} raises no event; these do: {', '.join(event_actions())}.")
     delivery = examples.documented(action, registry)
-    named = {
-        "repository": pushed.repository,
-        "tag": pushed.tag,
-        "digest": pushed.digest,
-        "mediaType": media_type,
-    }
-    target = delivery["target"]
-    for name, value in named.items():
-        if value is not None and name not in target:
-            raise ToolError(f"A {action} has no {name}.")
-        if value is not None:
-            target[name] = value
-    if pushed.tag is None:
-        target.pop("tag", None)
+    references.put(reference, delivery, registry)
+    if media_type is not None:
+        if "mediaType" not in delivery["target"]:
+            raise ToolError(f"A {action} has no mediaType.")
+        delivery["target"]["mediaType"] = media_type
     try:
         allowed = AllowList.parse(app_settings.get("ACR_REGISTRIES", ""))
         payload = PayloadValidator([action]).validate(delivery)

@@ -89,7 +89,9 @@ def test_demo_ignores_settings_and_follows_routes(
     assert "each as expected" in result.output
 
 
-@pytest.mark.parametrize("command", [[], ["host"], ["start"], ["demo"], ["send"], ["peek"]])
+@pytest.mark.parametrize(
+    "command", [[], ["host"], ["start"], ["azurite"], ["demo"], ["send"], ["peek"]]
+)
 def test_help_shows_usage(command: list[str]) -> None:
     """Every command prints its usage with `--help`."""
     result = run_tools(*command, "--help")

@@ -1,5 +1,6 @@
 """The command `start`."""
 
+import json
 import os
 import shlex
 import shutil
@@ -8,15 +9,21 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from shared.settings import BUDGET_SECONDS
 from tests.support.commands import Command, Ended, run_tools
+from tests.support.deliveries import example
 from tools.localhost import processes
 from tools.localhost.ports import free_azurite_port, free_port
+
+PUSH = example("push")
 
 
 def _listening(port: int) -> bool:
@@ -43,12 +50,13 @@ def _stop(command: Command, port: int, queue_port: int, number: int = signal.SIG
 
 
 @contextmanager
-def _started(**settings: str) -> Iterator[tuple[str, int]]:
-    """Runs `start` on free ports, and yields its output until it is ready and the app's port."""
+def _started(**settings: str) -> Iterator[tuple[Command, int, int]]:
+    """Runs `start` on free ports until it is ready. Yields it with the ports of app and queues."""
     port, queue_port = free_port(), free_azurite_port()
     command = _start(port, queue_port, **settings)
     try:
-        yield command.until("Ctrl-C"), port
+        command.until("Ctrl-C")
+        yield command, port, queue_port
     finally:
         _stop(command, port, queue_port)
 
@@ -56,7 +64,9 @@ def _started(**settings: str) -> Iterator[tuple[str, int]]:
 @pytest.mark.parametrize("columns", ["40", "80"])
 def test_start_prints_commands_that_work(columns: str) -> None:
     """The commands that `start` prints work unchanged in a narrow and in a wide terminal."""
-    with _started(COLUMNS=columns) as (output, _):
+    with _started(COLUMNS=columns) as (command, _, _):
+        output = command.until("Ctrl-C")
+        assert output.startswith("Starting Azurite")
         commands = output.replace("\\\n", " ").splitlines()
         [curl] = [line for line in commands if line.strip().startswith("curl")]
         [peek] = [line for line in commands if "tools peek" in line]
@@ -98,16 +108,51 @@ def test_start_reports_ended_app() -> None:
     port, queue_port = free_port(), free_azurite_port()
     command = _start(port, queue_port)
     command.until("Ctrl-C")
-    [child] = [
-        int(folder.name)
-        for folder in Path("/proc").glob("[0-9]*")
-        if f"host\0--port\0{port}\0".encode() in _command_line(folder)
-    ]
-    os.kill(child, signal.SIGKILL)
+    _kill(f"host\0--port\0{port}\0")
     ended = command.wait()
     assert ended.status == 1
     assert "The app has ended by itself" in ended.errors
     shutil.rmtree(processes.ROOT / ".azurite" / f"start-{queue_port}")
+
+
+def test_start_survives_lost_storage() -> None:
+    """The app responds 503 in time while Azurite is gone, and stores again when it is back."""
+    with _started() as (command, port, queue_port):
+        assert _push(port) == (202, "acr-push")
+        _kill(f"--queuePort\0{queue_port}\0")
+        gone = command.until("tools azurite")
+        asked = time.monotonic()
+        assert _push(port) == (503, "storage-unavailable")
+        assert time.monotonic() - asked < BUDGET_SECONDS + 1
+        assert "The app responds 503" in gone
+        assert '"outcome": "lost"' in command.until("acr_lost_delivery")
+        [advice] = [line for line in gone.splitlines() if "tools azurite" in line]
+        again = Command(*shlex.split(advice)[3:], settings={})
+        command.until("Azurite is back")
+        assert _push(port) == (202, "acr-push")
+        again.stop(signal.SIGINT)
+        assert again.wait().status == 130
+        command.until("Azurite has ended. The app responds 503")
+
+
+def _push(port: int) -> tuple[int, str]:
+    """The status of a push, and its queue or the end of the problem's type."""
+    url = processes.function_url(port)
+    try:
+        with urllib.request.urlopen(url, json.dumps(PUSH).encode()) as response:  # noqa: S310
+            return response.status, json.load(response)["queues"][0]
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)["type"].rpartition("/")[2]
+
+
+def _kill(arguments: str) -> None:
+    """Kills the process that has `arguments` in its command line."""
+    [child] = [
+        int(folder.name)
+        for folder in Path("/proc").glob("[0-9]*")
+        if arguments.encode() in _command_line(folder)
+    ]
+    os.kill(child, signal.SIGKILL)
 
 
 def _command_line(folder: Path) -> bytes:
@@ -132,7 +177,8 @@ def test_start_uses_installed_core_tools(tmp_path: Path) -> None:
     func = tmp_path / "func"
     func.write_text(FUNC)
     func.chmod(0o755)
-    with _started(PATH=f"{tmp_path}:{os.environ['PATH']}") as (output, port):
+    with _started(PATH=f"{tmp_path}:{os.environ['PATH']}") as (command, port, _):
+        output = command.until("Ctrl-C")
         assert f"func was called: start --port {port}" in output
         assert "The function is ready" in output
 

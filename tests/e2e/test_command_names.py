@@ -29,12 +29,19 @@ def test_commands_keep_names_and_options() -> None:
             "--port", "--local-settings", "--no-local-settings", "--app", "--timers-at-once",
         },
         "start": {"--port", "--queue-port"},
+        "azurite": {"--queue-port"},
         "demo": set(),
-        "send": {"ACTION", "--url", "--registry", "--key", "--repeat", "--concurrency"},
+        "send": {
+            "ACTION", "REFERENCE", "--file", "--port", "--url", "--registry", "--key", "--repeat",
+            "--concurrency",
+        },
+        "clear": {"--queue-port", "--yes", "--account"},
         "replay": {"--dry-run", "--max", "--queue", "--hold", "--queue-port"},
         "reconcile": {"--webhook", "--since", "--dry-run", "--queue-port"},
         "peek": {"QUEUE", "--queue-port", "--json"},
         "bench": set(),
         "routes check": {"--file"},
-        "routes explain": {"ACTION", "REFERENCE", "--registry", "--media-type", "--file"},
+        "routes explain": {
+            "ACTION", "REFERENCE", "--registry", "--region", "--media-type", "--file",
+        },
     }  # fmt: skip

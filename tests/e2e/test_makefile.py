@@ -1,6 +1,7 @@
 """The Makefile in a fresh clone, run on a copy with stand-ins for all programs."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,7 +14,10 @@ import pytest
 from tools.localhost import processes
 from tools.localhost.ports import free_azurite_port, free_port
 
-FILES = [".python-version", "Makefile", "package.json", "package-lock.json", "requirements-dev.txt"]
+FILES = [
+    ".python-version", "Makefile", "package.json", "package-lock.json", "requirements-run.txt",
+    "requirements-dev.txt",
+]  # fmt: skip
 # The programs that the recipes use and do not ask for.
 SHELL_TOOLS = ["awk", "bash", "cat", "env", "make", "mkdir", "rm", "sed", "sh", "sleep", "touch"]
 
@@ -23,14 +27,20 @@ case "$*" in
 --version) echo "Python {version}" ;;
 *platform.python_version*) echo "{version}" ;;
 *version_info*) exit {too_old} ;;
-"-m venv"*) mkdir -p .venv/bin && cat "$0" >.venv/bin/python && {chmod} +x .venv/bin/python ;;
-*"-m pip"*) {pip} ;;
+"-m venv"*)
+    rm -rf .venv && mkdir -p .venv/bin
+    cat "$0" >.venv/bin/python && {chmod} +x .venv/bin/python
+    ;;
+*"-m pip"*) echo "$*" >>pip.log; {pip} ;;
 "-m tools demo") echo "the demo" ;;
 esac
 """
 PIP_WORKS = "echo 'Collecting typer==1.0'; echo 'Installing collected packages: typer'"
 PIP_FAILS = "echo 'Collecting typer==1.0'; echo 'ERROR: no such host' >&2; exit 1"
-NPM_WORKS = "mkdir -p node_modules; echo 'npm http fetch GET 200 azurite' >&2"
+# As npm does, it removes what is no package.
+NPM_WORKS = """echo "$*" >>npm.log
+rm -rf node_modules/run node_modules/installed; mkdir -p node_modules
+echo 'npm http fetch GET 200 azurite' >&2"""
 NPM_FAILS = "echo 'npm error code E404' >&2; exit 1"
 
 
@@ -56,6 +66,14 @@ class Clone:
         """Puts Node.js and npm on the PATH."""
         self.program("node", f"#!/bin/sh\necho {version}\n")
         self.program("npm", f"#!/bin/sh\n{npm}\n")
+
+    def installed(self) -> list[str]:
+        """The lock files that pip installed from, then the commands of npm."""
+        pip, npm = ((self.folder / f"{name}.log") for name in ("pip", "npm"))
+        return [line.split()[-1] for line in pip.read_text().splitlines()] + [
+            f"npm {' '.join(line.split()[:2])}"
+            for line in (npm.read_text() if npm.exists() else "").splitlines()
+        ]
 
     def make(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Runs make as a user would."""
@@ -91,6 +109,12 @@ def test_one_message_names_all_missing(clone: Clone, target: str) -> None:
     assert message.startswith("Missing:\n")
     for text in ("Python 3.13 or newer", "make PYTHON=/", "Node.js 20 or newer", "npm"):
         assert text in message
+    for system, command in {
+        "Debian 13": "sudo apt install python3.13 python3.13-venv",
+        "macOS": "brew install python@3.13",
+        "Windows": "wsl --install",
+    }.items():
+        assert re.search(rf"^    {system}.*  {re.escape(command)}", message, re.MULTILINE)
     assert not (clone.folder / ".venv").exists()
 
 
@@ -121,22 +145,51 @@ def test_unit_tests_need_no_node(clone: Clone) -> None:
     assert (clone.folder / ".venv" / "installed").exists()
 
 
-def test_steps_are_announced(clone: Clone) -> None:
-    """A first run announces each installation and then runs its target."""
+def test_demo_installs_only_what_runs(clone: Clone) -> None:
+    """A first `make demo` announces time and size of each installation, and installs no tests."""
     clone.python(pip=PIP_WORKS)
     clone.node()
     result = clone.make("demo")
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines() == [
-        "Making a Python environment in .venv, with Python 3.13.1.",
-        "Installing what the app, its tools and its tests need into it: a minute or two.",
+        "Installing what runs the app into .venv, with Python 3.13.1: 100 MB, half a minute.",
         "  1 fetched",
         "  All are fetched: putting them in place.",
-        "Installing Azurite, the storage emulator, and what its tests need into node_modules.",
+        "Installing Azurite, the storage emulator, into node_modules: 130 MB, half a minute.",
         "  1 fetched",
         "the demo",
     ]
+    assert clone.installed() == ["requirements-run.txt", "npm ci --omit=dev"]
     assert clone.make("demo").stdout == "the demo\n"
+
+
+def test_development_comes_on_top(clone: Clone) -> None:
+    """`make install` after `make demo` adds the rest, once, and `make demo` is ready after it."""
+    clone.python(pip=PIP_WORKS)
+    clone.node()
+    clone.make("demo")
+    result = clone.make("install")
+    assert result.returncode == 0, result.stderr
+    assert "260 MB more" in result.stdout
+    assert clone.installed() == [
+        "requirements-run.txt", "requirements-dev.txt", "npm ci --omit=dev", "npm install --no-save"
+    ]  # fmt: skip
+    assert "Nothing to be done" in clone.make("install").stdout
+    assert clone.make("demo").stdout == "the demo\n"
+
+
+def test_new_lock_starts_afresh(clone: Clone) -> None:
+    """A changed lock file of development makes a new environment, without what it had before."""
+    clone.python(pip=PIP_WORKS)
+    clone.make("test-unit")
+    (clone.folder / ".venv" / "dropped").touch()
+    # All but the changed file is old.
+    for second, old in enumerate(["requirements-run.txt", ".venv/run", ".venv/installed"]):
+        os.utime(clone.folder / old, (second, second))
+    again = clone.make("test-unit")
+    assert again.returncode == 0, again.stderr
+    assert not (clone.folder / ".venv" / "dropped").exists()
+    assert clone.installed() == ["requirements-run.txt", "requirements-dev.txt"] * 2
 
 
 def test_failing_pip_shows_error(clone: Clone) -> None:
@@ -147,7 +200,7 @@ def test_failing_pip_shows_error(clone: Clone) -> None:
     assert result.returncode != 0
     assert "ERROR: no such host" in result.stderr
     assert "Azurite" not in result.stdout
-    assert not (clone.folder / ".venv" / "installed").exists()
+    assert not (clone.folder / ".venv" / "run").exists()
 
 
 def test_failing_npm_shows_error(clone: Clone) -> None:
@@ -158,7 +211,7 @@ def test_failing_npm_shows_error(clone: Clone) -> None:
     assert result.returncode != 0
     assert "npm error code E404" in result.stderr
     assert "the demo" not in result.stdout
-    assert not (clone.folder / "node_modules" / "installed").exists()
+    assert not (clone.folder / "node_modules" / "run").exists()
 
 
 def test_help_fits_terminal(clone: Clone) -> None:
@@ -179,7 +232,7 @@ def test_interrupted_start_is_no_error(clone: Clone) -> None:
     python.chmod(0o755)
     (clone.folder / "node_modules").mkdir()
     for installed in (python.parent.parent, clone.folder / "node_modules"):
-        (installed / "installed").touch()
+        (installed / "run").touch()
     ports = [f"PORT={free_port()}", f"QUEUE_PORT={free_azurite_port()}"]
     with subprocess.Popen(
         [str(clone.bin / "make"), "start", *ports], cwd=clone.folder,

@@ -126,7 +126,7 @@ def test_dependabot_updates_lock_files() -> None:
     for each in updates:
         assert each["package-ecosystem"] != "pip" or "/" not in each["directories"]
     # Dependabot takes the options from the first lines of a lock file.
-    for lock in ("requirements", "requirements-dev", "requirements-older"):
+    for lock in ("requirements", "requirements-run", "requirements-dev", "requirements-older"):
         header = (ROOT / f"{lock}.txt").read_text().splitlines()[1]
         assert "--universal --python-version 3." in header
 

@@ -1,8 +1,10 @@
 """The lock files say what the *.in files ask for: nothing here asks an index of packages."""
 
+import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent.parent
-NAMES = ["requirements", "requirements-dev", "requirements-older"]
+NAMES = ["requirements", "requirements-run", "requirements-dev", "requirements-older"]
 DECLARED = (ROOT / ".python-version").read_text().strip()
 
 
@@ -82,9 +84,10 @@ def test_lock_has_nothing_unwanted(name: str) -> None:
         package = entry.partition("==")[0]
         by = set(re.findall(r"^    #(?: via)? +(\S+(?: requirements\S+)?)$", entry, re.MULTILINE))
         files = {each for each in by if each.startswith("-")}
-        if files - {"-c requirements.txt"}:
+        constraints = {"-c requirements.txt", "-c requirements-run.txt"}
+        if files - constraints:
             assert canonicalize_name(package.partition("[")[0]) in directly, f"{package}: make lock"
-        assert by - {"-c requirements.txt"}, f"{package}: make lock"
+        assert by - constraints, f"{package}: make lock"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -103,11 +106,46 @@ def test_locks_name_no_host(name: str) -> None:
     assert not re.search(r"://|index-url|find-links|trusted-host", _lock(name).text)
 
 
-def test_dev_has_deployed_set() -> None:
-    """What is tested is what is deployed: each deployed package at the same version and hashes."""
-    deployed, dev = _lock("requirements"), _lock("requirements-dev")
-    assert deployed.versions.items() <= dev.versions.items()
-    assert deployed.hashes.items() <= dev.hashes.items()
+@pytest.mark.parametrize(
+    ("smaller", "larger"),
+    [("requirements", "requirements-run"), ("requirements-run", "requirements-dev")],
+)
+def test_larger_lock_has_smaller_set(smaller: str, larger: str) -> None:
+    """What runs locally and what is tested is what is deployed: same versions and hashes."""
+    small, large = _lock(smaller), _lock(larger)
+    assert small.versions.items() < large.versions.items()
+    assert small.hashes.items() < large.hashes.items()
+
+
+def test_run_lock_lacks_development_packages() -> None:
+    """What `make demo` installs has none of the packages that requirements-dev.in adds."""
+    run = _lock("requirements-run").versions
+    development = {
+        canonicalize_name(requirement.name)
+        for requirement in _wanted("requirements-dev")
+        if requirement not in _wanted("requirements-run")
+    }
+    # PyJWT comes with azure-identity, which asks for tokens with it.
+    assert development & run.keys() == {"pyjwt"}
+
+
+def test_run_lock_has_tools_imports() -> None:
+    """The tools import packages of requirements-run.txt alone, but for those of developers."""
+    run = _lock("requirements-run").versions.keys()
+    developers = {"bench", "mutants", "mutations"}
+    distributions = packages_distributions()
+    imported: dict[str, str] = {}
+    for file in (ROOT / "tools").rglob("*.py"):
+        if developers.isdisjoint((*file.relative_to(ROOT / "tools").parent.parts, file.stem)):
+            for node in ast.walk(ast.parse(file.read_bytes())):
+                match node:
+                    case ast.ImportFrom(module=str(name)) | ast.Import(names=[ast.alias(name)]):
+                        imported |= dict.fromkeys(
+                            distributions.get(name.partition(".")[0], ()), name
+                        )
+    packages = {canonicalize_name(package): name for package, name in imported.items()}
+    assert packages.keys() > {"typer", "rich", "aiohttp", "croniter", "azure-functions-runtime-v1"}
+    assert packages.keys() <= run
 
 
 def test_older_agrees_with_deployed() -> None:
@@ -127,7 +165,8 @@ def test_deployed_set_is_for_declared_python() -> None:
     assert lock.versions["azure-functions"].startswith("2.")
     assert lock.markers["azure-functions"] == ""
     assert not [marker for marker in lock.markers.values() if "python_version" in marker]
-    assert f"--python-version {DECLARED} " in _lock("requirements-dev").text
+    for name in ("requirements-run", "requirements-dev"):
+        assert f"--python-version {DECLARED} " in _lock(name).text
 
 
 def test_wanted_files_are_not_deployed() -> None:

@@ -4,11 +4,23 @@ A command imports its own modules when it runs. `host` must import the modules o
 does, so no other command may have imported them.
 """
 
-from tools.cli import bench, demo, host, peek, reconcile, replay, routes, send, start
+from tools.cli import (
+    azurite,
+    bench,
+    clear,
+    demo,
+    host,
+    peek,
+    reconcile,
+    replay,
+    routes,
+    send,
+    start,
+)
 from tools.cli.common import app
 
 __all__ = ["app"]
 
-for module in (host, start, demo, send, replay, reconcile, peek, bench):
+for module in (host, start, azurite, demo, send, replay, reconcile, peek, clear, bench):
     app.command(module.__name__.rpartition(".")[2])(module.command)
 app.add_typer(routes.app, name="routes")

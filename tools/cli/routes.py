@@ -34,7 +34,9 @@ def check(file: RoutesFile = ROOT / "routes.json") -> None:
 @app.command()
 def explain(
     action: Annotated[str, typer.Argument(help="push, delete, …")],
-    reference: Annotated[str, typer.Argument(help="Repository, as in team-a/web:v1.")],
+    reference: Annotated[
+        str, typer.Argument(help="Image, as in team-a/web:v1; chart, as in web:1.0.")
+    ],
     registry: Annotated[str | None, typer.Option(help="Login server; else the example's.")] = None,
     region: Annotated[str | None, typer.Option(help="Region, as in westeurope.")] = None,
     media_type: Annotated[str | None, typer.Option(help="Media type; else the example's.")] = None,
@@ -49,9 +51,7 @@ def explain(
     with exit_statuses():
         given = app_settings()
         checked = routes.load(given, file)
-        event = routes.event(
-            action, routes.Pushed.parse(reference, registry), registry, media_type, region, given
-        )
+        event = routes.event(action, reference, registry, media_type, region, given)
     say(console, routes.seen(event))
     console.print(routes.explanation(checked, event))
     if not checked.queues_for(event):

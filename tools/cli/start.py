@@ -16,7 +16,15 @@ from tools.cli.common import (
     exit_statuses,
     say,
 )
-from tools.localhost.processes import ROOT, azurite, developers_app
+from tools.localhost.processes import Child, developers_app, developers_azurite, listens
+
+_GONE = """
+Azurite has ended. The app responds 503, and writes each delivery to its log.
+To start Azurite again, on the same port and with the same folder, run in another terminal:
+
+  .venv/bin/python -m tools azurite --queue-port {queue_port}
+"""
+_BACK = "\nAzurite is back: the app stores deliveries again.\n"
 
 
 def command(
@@ -25,10 +33,11 @@ def command(
     under_make: Annotated[bool, typer.Option("--under-make", hidden=True)] = False,
 ) -> None:
     """Start Azurite and the app, and stay until Ctrl-C."""
+    say(console, f"Starting Azurite, its queues on port {queue_port}, and the app on port {port}.")
     # make reports any status but 0 as an error. Ctrl-C is the normal end of this command.
     with (
         exit_statuses(on_interrupt=0 if under_make else 130),
-        azurite(queue_port, ROOT / ".azurite" / f"start-{queue_port}") as storage,
+        developers_azurite(queue_port) as storage,
         developers_app(port, {"AcrEventsStorage": storage.address, **_schedule()}) as running,
     ):
         body = "tests/examples/push/documented.json"
@@ -36,10 +45,18 @@ def command(
         say(console, f"    --data-binary @{body}\n\nAnd look at the queues:\n")
         say(console, f"  .venv/bin/python -m tools peek --queue-port {queue_port}\n")
         say(console, "Ctrl-C ends both.")
-        while True:
-            storage.require_running()
-            running.require_running()
-            time.sleep(0.5)
+        _watch(running, queue_port)
+
+
+def _watch(app: Child, queue_port: int) -> None:
+    """Says when Azurite is gone and when it is back. Raises ToolError where the app has ended."""
+    available = True
+    while True:
+        app.require_running()
+        if listens(queue_port) != available:
+            available = not available
+            say(console, _BACK if available else _GONE.format(queue_port=queue_port))
+        time.sleep(0.5)
 
 
 def _schedule() -> dict[str, str]:

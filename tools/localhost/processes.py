@@ -89,9 +89,16 @@ def azurite(port: int, data: Path, options: Sequence[str] = ()) -> Iterator[Chil
     address = connection_string(port)
 
     def ready() -> bool:
-        return _listens(port) and _listens(port + 1)
+        return listens(port) and listens(port + 1)
 
     with _child("Azurite", address, command, port, "QUEUE_PORT", ready) as child:
+        yield child
+
+
+@contextmanager
+def developers_azurite(port: int) -> Iterator[Child]:
+    """As `azurite`, with the data that the developer's app on this port left."""
+    with azurite(port, ROOT / ".azurite" / f"start-{port}") as child:
         yield child
 
 
@@ -222,7 +229,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
+    """Whether a process of this machine listens on `port`."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
     except OSError:
