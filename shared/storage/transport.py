@@ -5,6 +5,7 @@ out. A response is refused before it is decoded or parsed where it is a redirect
 too long, declares a document type, or has too many parts.
 """
 
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,6 +49,9 @@ _XML = re.compile(rb"[\xef\xbb\xbf \t\r\n]*<")
 
 # Those in which the first 128 characters are the bytes of ASCII: a tag in another one goes unseen.
 _CHARSET = re.compile(r';\s*charset="?(utf-8|us-ascii|iso-8859-1)"?\s*(;|$)')
+
+# It quotes the names of cookies, which no client here uses.
+logging.getLogger("aiohttp.internal").setLevel(logging.ERROR)
 
 _limit: ContextVar[int] = ContextVar("limit", default=SMALL_BYTES)
 
