@@ -26,6 +26,7 @@ RECONCILED = "acr_reconcile"
 QUEUE = "acr_queue"
 START = "acr_start"
 CONFIGURATION = "acr_configuration"
+IDENTITY = "acr_identity"
 
 _LOG = logging.getLogger("acr_webhook")
 _MAX_TEXT_CHARS = 256
@@ -73,6 +74,11 @@ def reconciled(level: int, fields: Mapping[str, Any]) -> None:
 def queue(level: int, fields: Mapping[str, Any]) -> None:
     """Logs the depth of one queue."""
     _write(level, QUEUE, fields)
+
+
+def no_token(fields: Mapping[str, Any]) -> None:
+    """Logs why there is no access token."""
+    _write(logging.ERROR, IDENTITY, fields)
 
 
 def lost(delivery: Delivery, loss: Loss) -> None:

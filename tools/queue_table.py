@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from azure.core.exceptions import AzureError
+from azure.storage.queue.aio import QueueServiceClient
 from rich.markup import escape
 from rich.table import Table
 
@@ -14,6 +15,7 @@ from shared.core.text import clip
 from shared.storage.clients import connect
 from shared.storage.connections import Connection
 from shared.storage.errors import is_missing, reason
+from shared.storage.transport import MESSAGES_BYTES, PAGE_BYTES, responses_up_to
 from tools.localhost.function_app import ToolError
 
 # The most that one peek returns.
@@ -37,12 +39,13 @@ async def peek(connection: Connection, name: str | None = None) -> AsyncIterator
     """
     async with connect(connection) as service:
         try:
-            names = [name] if name else [queue.name async for queue in service.list_queues()]
+            names = [name] if name else await _names(service)
             for each in sorted(filter(None, names)):
                 client = service.get_queue_client(each)
                 try:
                     count = (await client.get_queue_properties()).approximate_message_count
-                    messages = await client.peek_messages(max_messages=MOST_MESSAGES)
+                    with responses_up_to(MESSAGES_BYTES):
+                        messages = await client.peek_messages(max_messages=MOST_MESSAGES)
                 except AzureError as error:
                     if not is_missing(error):
                         raise
@@ -52,6 +55,11 @@ async def peek(connection: Connection, name: str | None = None) -> AsyncIterator
                 yield Queue(each, count or 0, [_parsed(message.content) for message in messages])
         except AzureError as error:
             raise ToolError(f"The queues cannot be read: {reason(error)}.") from None
+
+
+async def _names(service: QueueServiceClient) -> list[str | None]:
+    with responses_up_to(PAGE_BYTES):
+        return [queue.name async for queue in service.list_queues()]
 
 
 def _parsed(content: str) -> Any:

@@ -18,6 +18,7 @@ from shared.core.routing import RoutesError
 from shared.settings import SettingsError
 from shared.storage.clients import connect
 from shared.storage.errors import is_missing, reason
+from shared.storage.transport import MESSAGES_BYTES, responses_up_to
 from tools import dead_letters
 from tools.localhost.function_app import ToolError
 
@@ -127,12 +128,13 @@ class Replay:
 
     async def _take(self, client: QueueClient, size: int) -> list[QueueMessage] | None:
         """Up to `size` messages that are new to this replay. None where the queue has no more."""
-        messages = [
-            message
-            async for message in client.receive_messages(
-                max_messages=size, messages_per_page=size, visibility_timeout=self._hold
-            )
-        ]
+        with responses_up_to(MESSAGES_BYTES):
+            messages = [
+                message
+                async for message in client.receive_messages(
+                    max_messages=size, messages_per_page=size, visibility_timeout=self._hold
+                )
+            ]
         # A message that is held for longer than it is hidden is received again: it is known.
         page = [message for message in messages if message.id not in self._stayed]
         self._stayed |= {message.id: message.pop_receipt for message in messages}

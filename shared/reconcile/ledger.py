@@ -12,6 +12,7 @@ from shared.core.webhooks import Webhook
 from shared.reconcile.lease import Lease
 from shared.reconcile.table import connect, table_call
 from shared.storage.connections import Connection
+from shared.storage.transport import PAGE_BYTES, responses_up_to
 
 _READ_ALL_SECONDS = 60
 
@@ -41,7 +42,8 @@ class Ledger:
         )
         async with table_call(_READ_ALL_SECONDS):
             try:
-                return {row["RowKey"]: row["at"] async for row in rows}
+                with responses_up_to(PAGE_BYTES):
+                    return {row["RowKey"]: row["at"] async for row in rows}
             except ResourceNotFoundError:
                 return {}
 
@@ -60,9 +62,10 @@ class Ledger:
             chosen = listed[start : start + _TRANSACTION_ROWS]
             partition = _partition(webhook)
             async with table_call():
-                await self._table.submit_transaction(
-                    [("delete", {"PartitionKey": partition, "RowKey": key}) for key in chosen]
-                )
+                with responses_up_to(PAGE_BYTES):
+                    await self._table.submit_transaction(
+                        [("delete", {"PartitionKey": partition, "RowKey": key}) for key in chosen]
+                    )
 
     def lease(self, webhook: Webhook) -> Lease:
         """The lease on `webhook`, not acquired yet."""

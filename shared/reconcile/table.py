@@ -11,7 +11,7 @@ from azure.data.tables.aio import TableClient, TableServiceClient
 
 from shared.storage.connections import Connection, Identity
 from shared.storage.credentials import TokenUnavailable, credential
-from shared.storage.transport import USER_AGENT, transport
+from shared.storage.transport import USER_AGENT, ResponseRefused, transport
 
 TABLE = "acrrecovered"
 
@@ -41,9 +41,11 @@ async def table_call(
     except Exception as error:
         status = error.status_code if isinstance(error, HttpResponseError) else None
         remedy = _ROLE if status in (401, 403) else "the next run tries again"
+        cause = str(status or type(error).__name__)
         if isinstance(error, TokenUnavailable):
             remedy = str(error)
-        cause = status or type(error).__name__
+        elif isinstance(error, ResponseRefused):
+            cause, remedy = str(error), "check what responds at the URL of the account's tables"
         raise LedgerUnavailable(f"the table {TABLE} cannot be used ({cause}): {remedy}") from error
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,7 +18,8 @@ from shared.reconcile import delivery_log
 from shared.reconcile.delivery_log import Entry, Verdict, Window
 from shared.reconcile.lease import Lease, LeaseHeldError
 from shared.reconcile.ledger import Ledger, row_key
-from shared.reconcile.management import DeliveryLogUnavailable, Management
+from shared.reconcile.management import Management
+from shared.reconcile.page import DeliveryLogUnavailable
 from shared.reconcile.report import (
     FAILED,
     KNOWN,
@@ -36,6 +37,12 @@ GRACE_SECONDS = 30
 
 # Of one webhook.
 _EVENTS_AT_A_TIME = 8
+
+# Entries are read for so long until other tasks of the event loop have their turn.
+_HOLD_SECONDS = 0.01
+
+# Row keys in memory: 40 MB of them.
+_MOST_LISTED = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +89,9 @@ class WebhookRun:
         self._lease = lease
         # The row keys of recovered deliveries. Read when the first missed entry is found.
         self._known: dict[str, datetime] | None = None
-        # The row keys of what the delivery log still lists: these rows must stay.
-        self._listed: set[str] = set()
+        # The row keys of what the delivery log still lists: these rows must stay. None where there
+        # are too many to keep in memory: all rows stay then.
+        self._listed: set[str] | None = set()
 
     async def run(self, management: Management) -> None:
         """Goes through the delivery log. `report` has what was done, and any error."""
@@ -93,7 +101,7 @@ class WebhookRun:
                 async with aclosing(management.pages(self._webhook)) as pages:
                     async for page in pages:
                         self._require_time()
-                        await self._page(page)
+                        await self.page(page)
                 await self._forget()
         except (DeliveryLogUnavailable, LedgerUnavailable) as error:
             report.error = str(error)
@@ -117,23 +125,41 @@ class WebhookRun:
         if deadline and asyncio.get_running_loop().time() > deadline:
             raise _TimeOver
 
-    async def _page(self, page: list[Any]) -> None:
-        missed = []
-        for each in page:
+    async def page(self, entries: Iterable[Any]) -> None:
+        """Goes through one page. Deliveries that arrive meanwhile are served in between."""
+        clock = asyncio.get_running_loop().time
+        missed: list[Entry] = []
+        others, pause_at = 0, clock() + _HOLD_SECONDS
+        for each in entries:
             entry = delivery_log.read(each, self._plan.window)
+            if entry.verdict in (Verdict.MISSED, Verdict.MALFORMED, Verdict.OLD):
+                self._list(_key(entry))
             if entry.verdict in (Verdict.MISSED, Verdict.MALFORMED):
                 missed.append(entry)
             else:
                 self.report.entries[entry.verdict.value] += 1
-            if entry.verdict in (Verdict.MISSED, Verdict.MALFORMED, Verdict.OLD):
-                self._listed.add(_key(entry))
-        self._plan.advanced(len(page) - len(missed))
-        for start in range(0, len(missed), _EVENTS_AT_A_TIME):
-            chunk = missed[start : start + _EVENTS_AT_A_TIME]
-            await self._chunk(chunk)
-            self._plan.advanced(len(chunk))
+                others += 1
+            if len(missed) == _EVENTS_AT_A_TIME:
+                await self._chunk(missed)
+                missed = []
+            if clock() >= pause_at:
+                self._plan.advanced(others)
+                others = 0
+                await asyncio.sleep(0)
+                self._require_time()
+                pause_at = clock() + _HOLD_SECONDS
+        await self._chunk(missed)
+        self._plan.advanced(others)
+
+    def _list(self, key: str) -> None:
+        if self._listed is not None:
+            self._listed.add(key)
+            if len(self._listed) > _MOST_LISTED:
+                self._listed = None
 
     async def _chunk(self, missed: list[Entry]) -> None:
+        if not missed:
+            return
         # Of entries with one id, the first counts.
         once = {_key(entry): entry for entry in reversed(missed)}
         self.report.entries[LISTED_TWICE] += len(missed) - len(once)
@@ -146,6 +172,7 @@ class WebhookRun:
                 new = await self._new(once)
         self.report.entries[KNOWN] += len(once) - len(new)
         self.report.timed_out += sum(entry.timed_out for entry in new.values())
+        self._plan.advanced(len(missed))
         if self._plan.dry_run:
             self.report.entries[Verdict.MISSED.value] += len(new)
             return
@@ -200,7 +227,7 @@ class WebhookRun:
 
     async def _forget(self) -> None:
         """Removes old ledger rows that the delivery log, read to its end, no longer lists."""
-        if self._known is None or self._plan.dry_run:
+        if self._known is None or self._listed is None or self._plan.dry_run:
             return
         old = {key for key, at in self._known.items() if at < self._plan.horizon} - self._listed
         if old:

@@ -11,8 +11,13 @@ from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import ClientAuthenticationError
 from azure.core.pipeline.transport import AioHttpTransport
 
+from shared import log
 from shared.storage.connections import Principal
-from shared.storage.transport import USER_AGENT
+from shared.storage.transport import SMALL_BYTES, USER_AGENT, responses_up_to
+
+# The queues and the tables of every account in every cloud have this one.
+# https://learn.microsoft.com/azure/storage/blobs/authorize-access-azure-active-directory#microsoft-authentication-library-msal
+STORAGE_SCOPE = "https://storage.azure.com/.default"
 
 # A request for a token may outlive the delivery that started it.
 _REQUEST_TIMEOUT_SECONDS = 10
@@ -28,17 +33,23 @@ _LOG_INTERVAL_SECONDS = 10
 # azure.identity logs a page for each failure. Our own log has the reason.
 logging.getLogger("azure.identity").setLevel(logging.CRITICAL)
 
-_LOG = logging.getLogger("acr_webhook")
-
 
 class TokenUnavailable(ClientAuthenticationError):
     """There is no access token for the identity. The log has the reason."""
 
+    why = (
+        "could not get an access token: on a developer's machine run `az login`, in Azure "
+        "check the app's identity"
+    )
+
     def __init__(self) -> None:
-        super().__init__(
-            "could not get an access token: on a developer's machine run `az login`, in Azure "
-            "check the app's identity"
-        )
+        super().__init__(self.why)
+
+
+class AudienceRefused(TokenUnavailable):
+    """A server asked for a token of another audience than the one that it is called for."""
+
+    why = "the server asked for a token of another audience, which it does not get"
 
 
 def prepare() -> None:
@@ -46,8 +57,10 @@ def prepare() -> None:
     import_module("azure.identity.aio")
 
 
-def credential(principal: Principal, transport: AioHttpTransport) -> AsyncTokenCredential:
-    """The credential of `principal`. Its own requests go through `transport`."""
+def credential(
+    principal: Principal, transport: AioHttpTransport, scope: str = STORAGE_SCOPE
+) -> AsyncTokenCredential:
+    """The credential of `principal` for `scope` alone. Its own requests go through `transport`."""
     from azure.identity.aio import DefaultAzureCredential, ManagedIdentityCredential
 
     source: AsyncTokenCredential
@@ -62,7 +75,7 @@ def credential(principal: Principal, transport: AioHttpTransport) -> AsyncTokenC
             **({"managed_identity_client_id": principal.client_id} if principal.client_id else {}),
         )
     # An SDK client calls `get_token` and nothing else.
-    return cast("AsyncTokenCredential", SharedTokenCredential(source))
+    return cast("AsyncTokenCredential", SharedTokenCredential(source, scope))
 
 
 class SharedTokenCredential:
@@ -71,38 +84,43 @@ class SharedTokenCredential:
     The request continues when the delivery that started it gives up. Otherwise a platform that
     needs longer than one attempt to send could never respond. While a token is renewed, the old one
     is used as long as it is valid.
+
+    A server that refuses a token can name another audience, tenant or claims in its response, and
+    the SDKs then ask for such a token. This credential has tokens for its own scope alone.
     """
 
-    def __init__(self, source: AsyncTokenCredential) -> None:
+    def __init__(self, source: AsyncTokenCredential, scope: str) -> None:
         self._source = source
-        self._requests: dict[str, asyncio.Task[AccessToken]] = {}
-        self._tokens: dict[str, AccessToken] = {}
+        self._scope = scope
+        self._running: asyncio.Task[AccessToken] | None = None
+        self._token: AccessToken | None = None
         self._logged_at = float(-_LOG_INTERVAL_SECONDS)
 
-    async def get_token(self, *scopes: str, **options: Any) -> AccessToken:
-        """A token for `scopes`. Raises TokenUnavailable."""
-        key = repr((scopes, sorted(options.items())))
-        request = self._requests.get(key)
-        if request is None or request.done():
-            request = asyncio.create_task(self._request(key, *scopes, **options))
-            request.add_done_callback(lambda task: task.cancelled() or task.exception())
-            self._requests[key] = request
-        token = self._tokens.get(key)
+    async def get_token(self, *scopes: str, **_: Any) -> AccessToken:
+        """A token for the scope of this credential. Raises TokenUnavailable or AudienceRefused."""
+        if scopes != (self._scope,):
+            raise AudienceRefused
+        running = self._running
+        if running is None or running.done():
+            running = self._running = asyncio.create_task(self._request())
+            running.add_done_callback(lambda task: task.cancelled() or task.exception())
+        token = self._token
         if token is None or token.expires_on - time.time() < _LEAST_VALIDITY_SECONDS:
-            return await asyncio.shield(request)
-        await asyncio.wait([request], timeout=_RENEWAL_WAIT_SECONDS)
-        return request.result() if request.done() and not request.exception() else token
+            return await asyncio.shield(running)
+        await asyncio.wait([running], timeout=_RENEWAL_WAIT_SECONDS)
+        return running.result() if running.done() and not running.exception() else token
 
-    async def _request(self, key: str, *scopes: str, **options: Any) -> AccessToken:
+    async def _request(self) -> AccessToken:
         try:
-            async with asyncio.timeout(_REQUEST_TIMEOUT_SECONDS):
-                token = await self._source.get_token(*scopes, **options)
+            with responses_up_to(SMALL_BYTES):
+                async with asyncio.timeout(_REQUEST_TIMEOUT_SECONDS):
+                    token = await self._source.get_token(self._scope)
         except Exception as error:
             now = asyncio.get_running_loop().time()
             if now - self._logged_at >= _LOG_INTERVAL_SECONDS:
                 self._logged_at = now
                 reason = str(error).partition("\n")[0] or "no response in time"
-                _LOG.error("acr_identity %s: %s", type(error).__name__, reason)
+                log.no_token({"error": type(error).__name__, "reason": reason})
             raise TokenUnavailable from error
-        self._tokens[key] = token
+        self._token = token
         return token

@@ -1,13 +1,20 @@
 """Failures of Storage, in texts that show neither the name of the account nor a key."""
 
+import re
+
 from azure.core.exceptions import AzureError, HttpResponseError, ServiceResponseTimeoutError
 from azure.storage.queue import StorageErrorCode
 
+from shared.core.text import quoted
 from shared.storage.credentials import TokenUnavailable
+from shared.storage.transport import ResponseRefused
 
 # Storage's error code for an identity that it knows, but that no role allows the operation.
 # https://learn.microsoft.com/rest/api/storageservices/common-rest-api-error-codes
 _DENIED = "AuthorizationPermissionMismatch"
+
+# What a message shows of a server's words as it is. Anything else is quoted.
+_PLAIN = re.compile(r"[A-Za-z0-9 .,'-]{1,80}")
 
 
 class StorageUnavailable(Exception):
@@ -26,9 +33,11 @@ def is_retryable(error: Exception) -> bool:
     """Whether another try may succeed: not where Storage refused the request itself."""
     if isinstance(error, MayNotCreate):
         return False
-    if not isinstance(error, HttpResponseError) or error.status_code is None:
-        return True
-    return error.status_code in (404, 408, 409, 429) or error.status_code >= 500
+    if isinstance(error, ResponseRefused):
+        status: int | None = error.status
+    else:
+        status = error.status_code if isinstance(error, HttpResponseError) else None
+    return status is None or status in (404, 408, 409, 429) or status >= 500
 
 
 def is_missing(error: Exception) -> bool:
@@ -67,9 +76,17 @@ def reason(error: Exception) -> str:
     if isinstance(error, TokenUnavailable):
         return str(error)
     if isinstance(error, HttpResponseError) and error.status_code is not None:
-        return f"Storage responded {error.status_code} {error_code(error) or error.reason}"
+        words = error_code(error) or error.reason or ""
+        return f"Storage responded {error.status_code} {_shown(words)}".strip()
+    if isinstance(error, ResponseRefused):
+        return f"Storage did not respond as it should: {error}"
     if isinstance(error, TimeoutError | ServiceResponseTimeoutError):
         return "Storage did not respond in time"
     if isinstance(error, AzureError | OSError):
         return "Storage cannot be reached"
     return f"the SDK failed on Storage's response ({type(error).__name__})"
+
+
+def _shown(words: str) -> str:
+    """`words`, an error code or a reason phrase from outside, in a form that can forge nothing."""
+    return words if _PLAIN.fullmatch(words) else quoted(words)

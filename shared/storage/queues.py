@@ -21,6 +21,7 @@ from shared.storage.errors import (
     is_retryable,
 )
 from shared.storage.retry import retry_until
+from shared.storage.transport import MESSAGES_BYTES, responses_up_to
 
 # Without this value, a message expires after seven days.
 # https://learn.microsoft.com/rest/api/storageservices/put-message
@@ -29,6 +30,8 @@ NEVER_EXPIRES = -1
 # The most that one peek returns. A message that a reader gave back can be behind younger ones.
 # https://learn.microsoft.com/rest/api/storageservices/peek-messages
 _PEEK_MESSAGES = 32
+# Bounds the memory for their responses.
+_PEEKS_AT_A_TIME = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ class StorageQueues:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._service: QueueServiceClient | None = None
         self._clients: dict[str, QueueClient] = {}
+        self._peeks = asyncio.Semaphore(_PEEKS_AT_A_TIME)
 
     async def send(
         self, queue: str, message: bytes, deadline: float, request_id: str | None = None
@@ -107,7 +111,9 @@ class StorageQueues:
         try:
             async with asyncio.timeout_at(deadline):
                 properties = await client.get_queue_properties()
-                first = await client.peek_messages(max_messages=_PEEK_MESSAGES)
+                async with self._peeks:
+                    with responses_up_to(MESSAGES_BYTES):
+                        first = await client.peek_messages(max_messages=_PEEK_MESSAGES)
         except Exception as error:
             if is_missing(error):
                 return Depth(0, None)
@@ -128,6 +134,7 @@ class StorageQueues:
             self._service = connect(self._connection)
             self._loop = loop
             self._clients = {}
+            self._peeks = asyncio.Semaphore(_PEEKS_AT_A_TIME)
         client = self._clients.get(queue)
         if client is None:
             client = self._clients[queue] = self._service.get_queue_client(

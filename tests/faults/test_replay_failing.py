@@ -5,6 +5,7 @@ import signal
 
 import pytest
 
+from shared.storage.transport import MESSAGES_BYTES, responses_up_to
 from tests.support.commands import Command
 from tests.support.deliveries import example, reject
 from tests.support.faults import FaultProxy
@@ -24,7 +25,9 @@ def _start(connection: str, budget_seconds: float = 1) -> Command:
 
 async def _visible(storage: StorageAccount) -> int:
     client = storage.service.get_queue_client("acr-rejected")
-    messages = [m async for m in client.receive_messages(visibility_timeout=1, max_messages=100)]
+    with responses_up_to(MESSAGES_BYTES):
+        taken = client.receive_messages(visibility_timeout=1, max_messages=100)
+        messages = [message async for message in taken]
     await asyncio.sleep(1.5)
     return len(messages)
 

@@ -19,6 +19,7 @@ from shared.app import app
 from shared.core.actions import actions
 from shared.core.schemas import validator
 from shared.core.violations import violations
+from shared.storage.transport import MESSAGES_BYTES, responses_up_to
 from tests.support.deliveries import example
 from tests.support.storage import StorageAccount
 
@@ -191,6 +192,7 @@ async def test_bad_deliveries_are_accounted_for(
     for queue in queued:
         name = "rejected.v1.json" if queue == "acr-rejected" else "event.v1.json"
         client = storage.service.get_queue_client(queue)
-        async for message in client.receive_messages(max_messages=320, messages_per_page=32):
-            document = json.loads(b64decode(message.content))
-            assert violations(validator(name), document) == []
+        with responses_up_to(MESSAGES_BYTES):
+            async for message in client.receive_messages(max_messages=320, messages_per_page=32):
+                document = json.loads(b64decode(message.content))
+                assert violations(validator(name), document) == []

@@ -10,7 +10,8 @@ from aiohttp import web
 
 from shared.core.webhooks import Webhook
 from shared.reconcile.ledger import Ledger
-from shared.reconcile.management import DeliveryLogUnavailable, Management
+from shared.reconcile.management import Management
+from shared.reconcile.page import DeliveryLogUnavailable
 from shared.reconcile.table import LedgerUnavailable
 from shared.storage.connections import ConnectionString, Principal
 from shared.storage.errors import StorageUnavailable

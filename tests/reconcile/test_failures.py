@@ -2,14 +2,14 @@
 
 import asyncio
 from contextlib import nullcontext
-from typing import Any
 
 import pytest
 from aiohttp import web
-from azure.core.pipeline import PipelineContext, PipelineRequest
-from azure.core.rest import HttpRequest
 
-from shared.reconcile.management import ACTION, DeliveryLogUnavailable, SameOrigin
+from shared.reconcile.management import ACTION, Management
+from shared.reconcile.page import DeliveryLogUnavailable
+from shared.storage.connections import Principal
+from shared.storage.transport import session
 from tests.support.deliveries import recent
 from tests.support.registry import CONTOSO_EVENTS, EVENTS, Reconcile, Registry
 from tests.support.servers import Handler
@@ -173,14 +173,18 @@ async def test_failed_ledger_write_repeats_event(
         ("https://management.azure.com", "https://management.azure.com:8443/x", False),
         ("https://management.azure.com", "https://management.azure.com@evil.example/x", False),
         ("https://management.azure.com", "https://management.azure.com.evil.example/x", False),
+        ("https://management.azure.com", "https://evil.example\\@management.azure.com/x", True),
+        ("https://management.azure.com", "https://management.azure.com\\@evil.example/x", False),
+        ("https://management.azure.com", "https://[/x", False),
         ("https://management.azure.com", "/x", False),
     ],
 )
-def test_next_page_requires_same_server(endpoint: str, link: str, same: bool) -> None:
+async def test_next_page_requires_same_server(endpoint: str, link: str, same: bool) -> None:
     """A link to a next page is accepted only if it leads to the same server."""
-    request: PipelineRequest[Any] = PipelineRequest(HttpRequest("GET", link), PipelineContext(None))
-    with nullcontext() if same else pytest.raises(DeliveryLogUnavailable, match="another server"):
-        SameOrigin(endpoint).on_request(request)
+    async with session() as shared:
+        management = Management(endpoint, Principal(managed=True, client_id=None), shared)
+        with nullcontext() if same else pytest.raises(DeliveryLogUnavailable, match="another"):
+            assert management.on_same_server(link).startswith(f"{endpoint}/x")
 
 
 async def test_next_page_elsewhere_is_not_requested(

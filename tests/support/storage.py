@@ -7,6 +7,7 @@ from azure.storage.queue import BinaryBase64DecodePolicy, QueueMessage
 
 from shared.storage.clients import connect
 from shared.storage.connections import ConnectionString
+from shared.storage.transport import MESSAGES_BYTES, PAGE_BYTES, responses_up_to
 
 
 class StorageAccount:
@@ -18,7 +19,8 @@ class StorageAccount:
 
     async def queues(self) -> list[str]:
         """The names of all queues."""
-        return [str(queue.name) async for queue in self.service.list_queues()]
+        with responses_up_to(PAGE_BYTES):
+            return [str(queue.name) async for queue in self.service.list_queues()]
 
     async def take(self, queue: str) -> list[QueueMessage]:
         """Takes every message off `queue`. Its content is bytes."""
@@ -26,9 +28,10 @@ class StorageAccount:
             queue, message_decode_policy=BinaryBase64DecodePolicy()
         )
         messages = []
-        async for message in client.receive_messages(messages_per_page=32):
-            await client.delete_message(message)
-            messages.append(message)
+        with responses_up_to(MESSAGES_BYTES):
+            async for message in client.receive_messages(messages_per_page=32):
+                await client.delete_message(message)
+                messages.append(message)
         return messages
 
     async def documents(self, queue: str) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Which credential an identity gets, and how often the platform is asked for a token."""
 
 import asyncio
+import json
 import logging
 import time
 from typing import Any
@@ -11,7 +12,12 @@ from azure.identity import aio
 
 from shared.storage import credentials as identity
 from shared.storage.connections import Principal
-from shared.storage.credentials import TokenUnavailable, credential
+from shared.storage.credentials import (
+    STORAGE_SCOPE,
+    AudienceRefused,
+    TokenUnavailable,
+    credential,
+)
 from shared.storage.transport import USER_AGENT
 
 TRANSPORT: Any = object()
@@ -31,9 +37,11 @@ class _Platform:
         self.valid_seconds = 3600
         self.may_respond = asyncio.Event()
         self.error: Exception | None = None
+        self.options: dict[str, Any] = {}
 
     async def get_token(self, *scopes: str, **options: Any) -> AccessToken:
         self.asked += 1
+        self.options = options
         await self.may_respond.wait()
         if self.error:
             raise self.error
@@ -101,11 +109,11 @@ async def test_late_token_serves_the_next_request() -> None:
     made, platform = _credential()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
-            await made.get_token("scope")
-    second = asyncio.create_task(made.get_token("scope"))
+            await made.get_token(STORAGE_SCOPE)
+    second = asyncio.create_task(made.get_token(STORAGE_SCOPE))
     await asyncio.sleep(0)
     platform.may_respond.set()
-    assert (await second).token.endswith("('scope',)")
+    assert (await second).token.endswith(f"('{STORAGE_SCOPE}',)")
     assert platform.asked == 1
 
 
@@ -115,20 +123,33 @@ async def test_stalled_token_request_is_repeated(monkeypatch: pytest.MonkeyPatch
     made, platform = _credential()
     for asked in (1, 2):
         with pytest.raises(TokenUnavailable):
-            await made.get_token("scope")
+            await made.get_token(STORAGE_SCOPE)
         assert platform.asked == asked
 
 
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        ("no identity is assigned\nlong story", "no identity is assigned"),
+        ("\u2028acr_delivery {\r\x1b[0m", "\u2028acr_delivery {\r\x1b[0m"),
+        ("x" * 10_000, "x" * 255 + "…"),
+    ],
+)
 async def test_failed_token_request_logs_its_reason(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, error: str, reason: str
 ) -> None:
-    """A failed token request raises TokenUnavailable and logs the first line of its reason."""
+    """A failed token request raises TokenUnavailable and logs the reason as JSON, clipped."""
     made, platform = _credential()
-    platform.error = RuntimeError("no identity is assigned\nlong story")
+    platform.error = RuntimeError(error)
     platform.may_respond.set()
     with caplog.at_level(logging.ERROR), pytest.raises(TokenUnavailable):
-        await made.get_token("scope")
-    assert caplog.messages == ["acr_identity RuntimeError: no identity is assigned"]
+        await made.get_token(STORAGE_SCOPE)
+    [line] = caplog.messages
+    assert line.isascii()
+    assert line.isprintable()
+    marker, _, fields = line.partition(" ")
+    assert marker == "acr_identity"
+    assert json.loads(fields) == {"error": "RuntimeError", "reason": reason}
 
 
 async def test_valid_token_serves_during_renewal() -> None:
@@ -136,17 +157,17 @@ async def test_valid_token_serves_during_renewal() -> None:
     made, platform = _credential()
     platform.valid_seconds = 240
     platform.may_respond.set()
-    first = await made.get_token("scope")
+    first = await made.get_token(STORAGE_SCOPE)
     platform.may_respond.clear()
     async with asyncio.timeout(1):
-        assert await made.get_token("scope") == first
+        assert await made.get_token(STORAGE_SCOPE) == first
     assert platform.asked == 2
     platform.error = RuntimeError("no")
     platform.may_respond.set()
     await asyncio.sleep(0)
-    assert await made.get_token("scope") == first
+    assert await made.get_token(STORAGE_SCOPE) == first
     platform.error, platform.valid_seconds = None, 3600
-    assert (await made.get_token("scope")).expires_on > first.expires_on
+    assert (await made.get_token(STORAGE_SCOPE)).expires_on > first.expires_on
 
 
 async def test_expiring_token_is_not_used() -> None:
@@ -154,18 +175,32 @@ async def test_expiring_token_is_not_used() -> None:
     made, platform = _credential()
     platform.valid_seconds = 30
     platform.may_respond.set()
-    await made.get_token("scope")
+    await made.get_token(STORAGE_SCOPE)
     platform.error = RuntimeError("no")
     with pytest.raises(TokenUnavailable):
-        await made.get_token("scope")
+        await made.get_token(STORAGE_SCOPE)
 
 
-async def test_each_scope_has_its_token() -> None:
-    """Requests for different scopes get different tokens."""
+@pytest.mark.parametrize(
+    "scopes", [(), ("https://other.example/.default",), (STORAGE_SCOPE, "https://other.example")]
+)
+async def test_token_has_no_other_audience(scopes: tuple[str, ...]) -> None:
+    """A credential asks the platform for no token of another audience than its own."""
     made, platform = _credential()
     platform.may_respond.set()
-    both = await asyncio.gather(made.get_token("one"), made.get_token("two", tenant_id="t"))
-    assert [token.token for token in both] == ["token for ('one',)", "token for ('two',)"]
+    with pytest.raises(AudienceRefused):
+        await made.get_token(*scopes)
+    assert platform.asked == 0
+
+
+async def test_servers_wishes_change_no_request() -> None:
+    """A tenant or claims that a server names are not passed on, and cause no further request."""
+    made, platform = _credential()
+    platform.may_respond.set()
+    wishes: list[dict[str, str]] = [{}, {"tenant_id": "theirs"}, {"claims": "{}"}]
+    tokens = await asyncio.gather(*(made.get_token(STORAGE_SCOPE, **wish) for wish in wishes))
+    assert len(set(tokens)) == platform.asked == 1
+    assert platform.options == {}
 
 
 async def test_repeated_token_failures_log_once(
@@ -177,5 +212,5 @@ async def test_repeated_token_failures_log_once(
     platform.may_respond.set()
     for _ in range(20):
         with pytest.raises(TokenUnavailable):
-            await made.get_token("scope")
+            await made.get_token(STORAGE_SCOPE)
     assert len(caplog.messages) == 1
