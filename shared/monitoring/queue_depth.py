@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 from shared import log
 from shared.core.routing import Routes
+from shared.storage.depth import Depth
 from shared.storage.errors import StorageUnavailable
-from shared.storage.queues import Depth
 
 # Storage has so long to respond for all queues. No delivery waits for it.
 WAIT_SECONDS = 30

@@ -2,14 +2,15 @@
 
 import logging
 from base64 import b64decode
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-
-from azure.storage.queue.aio import QueueServiceClient
 
 from shared.storage import credentials
 from shared.storage.connections import Connection, Identity
 from shared.storage.transport import USER_AGENT, session, transport
+
+if TYPE_CHECKING:
+    from azure.storage.queue.aio import QueueServiceClient
 
 # At INFO the SDK logs every request with its headers: noise for an operator, and CPU time.
 logging.getLogger("azure.core.pipeline.policies").setLevel(logging.WARNING)
@@ -21,6 +22,8 @@ def check(connection: Connection) -> None:
         if isinstance(connection, Identity):
             _check_url(connection.queue_service_uri)
         else:
+            from azure.storage.queue import QueueServiceClient
+
             service = QueueServiceClient.from_connection_string(connection.value)
             _check_url(service.url)
             _check_key(getattr(service.credential, "account_key", ""))
@@ -47,11 +50,13 @@ def _check_key(key: str) -> None:
         raise ValueError("its account key is not base64") from None
 
 
-def connect(connection: Connection) -> QueueServiceClient:
+def connect(connection: Connection) -> "QueueServiceClient":
     """A client of the account, with every time-out and retry set here and none of the SDK's.
 
     Call it on the event loop that will use it, with a connection that `check` passed.
     """
+    from azure.storage.queue.aio import QueueServiceClient
+
     shared = session()
     options: dict[str, Any] = {
         "transport": transport(shared, closes_session=True),

@@ -3,7 +3,7 @@
 import re
 
 from azure.core.exceptions import AzureError, HttpResponseError, ServiceResponseTimeoutError
-from azure.storage.queue import StorageErrorCode
+from azure.core.rest import AsyncHttpResponse
 
 from shared.core.text import quoted
 from shared.storage.credentials import TokenUnavailable
@@ -16,6 +16,10 @@ _DENIED = "AuthorizationPermissionMismatch"
 # What a message shows of a server's words as it is. Anything else is quoted.
 _PLAIN = re.compile(r"[A-Za-z0-9 .,'-]{1,80}")
 
+# https://learn.microsoft.com/rest/api/storageservices/queue-service-error-codes
+QUEUE_NOT_FOUND = "QueueNotFound"
+QUEUE_ALREADY_EXISTS = "QueueAlreadyExists"
+
 
 class StorageUnavailable(Exception):
     """Storage did not complete a request for `queue` in time. The message says why."""
@@ -27,6 +31,20 @@ class StorageUnavailable(Exception):
 
 class MayNotCreate(Exception):
     """The queue is missing, and no role of the identity allows creating it."""
+
+
+class _ServiceError(HttpResponseError):
+    """An error response, with Storage's own code as the SDK's errors have it."""
+
+    def __init__(self, response: AsyncHttpResponse) -> None:
+        super().__init__(response=response)
+        # https://learn.microsoft.com/rest/api/storageservices/status-and-error-codes2
+        self.error_code = response.headers.get("x-ms-error-code")
+
+
+def failure(response: AsyncHttpResponse) -> HttpResponseError:
+    """The error for a response that reports one."""
+    return _ServiceError(response)
 
 
 def is_retryable(error: Exception) -> bool:
@@ -42,10 +60,7 @@ def is_retryable(error: Exception) -> bool:
 
 def is_missing(error: Exception) -> bool:
     """Whether Storage reports a missing queue. Other servers respond 404 as well."""
-    return (
-        isinstance(error, HttpResponseError)
-        and error_code(error) == StorageErrorCode.QUEUE_NOT_FOUND
-    )
+    return isinstance(error, HttpResponseError) and error_code(error) == QUEUE_NOT_FOUND
 
 
 def is_denied(error: Exception) -> bool:

@@ -20,8 +20,8 @@ from shared.monitoring import queue_depth
 from shared.pipeline import Pipeline
 from shared.reconcile.report import RECOVERED
 from shared.settings import Settings
+from shared.storage.depth import Depth
 from shared.storage.errors import StorageUnavailable
-from shared.storage.queues import Depth
 from tests.support.deliveries import example
 from tools.localhost import processes
 

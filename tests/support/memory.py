@@ -5,8 +5,8 @@ from collections import defaultdict
 from typing import Any
 
 from shared.core.limits import MAX_MESSAGE_BYTES
+from shared.storage.depth import Depth
 from shared.storage.errors import StorageUnavailable
-from shared.storage.queues import Depth
 
 
 class InMemoryQueues:

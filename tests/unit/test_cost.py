@@ -21,7 +21,7 @@ from shared.pipeline import Pipeline
 from shared.reconcile.delivery_log import Window
 from shared.reconcile.webhook_run import Plan, WebhookRun
 from shared.settings import Settings
-from shared.storage.queues import Depth
+from shared.storage.depth import Depth
 from tests.support.deliveries import example
 from tests.support.documents import ROOT, read
 from tools.cost import DATA, month, tables

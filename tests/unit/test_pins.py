@@ -37,8 +37,8 @@ from shared.reconcile.ledger import Ledger
 from shared.reconcile.management import Management
 from shared.reconcile.webhook_run import Plan, WebhookRun
 from shared.settings import Settings, SettingsError
+from shared.storage.depth import Depth
 from shared.storage.errors import StorageUnavailable
-from shared.storage.queues import Depth
 from tests.support.deliveries import example
 from tests.support.documents import ROOT
 from tests.support.memory import InMemoryQueues

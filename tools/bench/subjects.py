@@ -104,7 +104,7 @@ async def send() -> AsyncIterator[Deliver]:
     from shared.app import app
     from shared.core.delivery import Delivery
     from shared.storage.clients import connect
-    from shared.storage.queues import NEVER_EXPIRES
+    from shared.storage.messages import NEVER_EXPIRES
 
     pipeline, delivery = app().pipeline, Delivery(_body(), None, None, datetime.now(UTC))
     routed = pipeline.route(pipeline.parse(delivery), delivery)
