@@ -17,7 +17,7 @@ PIP := -u -m pip install --disable-pip-version-check
 NPM := --no-audit --no-fund --no-update-notifier --loglevel=http
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo start test-unit test test-older test-az mutants lock bench lint clean
+.PHONY: help install demo start test-unit test test-older test-az mutants lock bench bench-quick lint clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s%s\n", $$1, $$2}'
@@ -112,8 +112,16 @@ lock = .venv/bin/uv pip compile --quiet --universal --python-version $2 --genera
 .venv/bin/uv:
 	@$(MAKE) --no-print-directory .venv/installed
 
-bench: install ## measure against the plain SDK (minutes; docs/benchmarks.md)
+bench: install tools/bench/express/node_modules/installed ## what the app costs (minutes)
 	@.venv/bin/python -m tools bench
+
+bench-quick: install ## the same, some rows, less precise (less than a minute)
+	@.venv/bin/python -m tools bench --quick
+
+tools/bench/express/node_modules/installed: tools/bench/express/package-lock.json
+	@echo "Installing the receiver for Node.js that the app is compared with."
+	@cd tools/bench/express && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
 
 lint: install ## ruff, mypy --strict, import-linter, codespell, zizmor
 	.venv/bin/ruff check

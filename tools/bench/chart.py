@@ -53,7 +53,11 @@ def bars(report: str) -> list[Bar]:
     """The rows of the first table in `report`, which `report.markdown` wrote."""
     table = report.split("\n\n")[2].splitlines()[2:]
     rows = [line.strip("| ").split(" | ") for line in table]
-    return [Bar(row[0].replace("`", ""), row[1], row[4], row[5] == "yes") for row in rows]
+    return [
+        Bar(row[0].replace("`", ""), row[1], row[4], row[5] == "yes")
+        for row in rows
+        if row[5] != "–"  # without a target
+    ]
 
 
 def svg(report: str) -> str:

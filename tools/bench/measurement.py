@@ -1,39 +1,37 @@
 """Runs each subject of the benchmark in a process of its own."""
 
-import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from tools.bench.subjects import CONNECTION
+from tools.bench.account import environment
 from tools.localhost.function_app import ToolError
 from tools.localhost.processes import ROOT
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """The time, CPU time and memory of a number of deliveries."""
+    """What a number of deliveries took: time, CPU time, memory, and percentiles of latency."""
 
     count: int
     seconds: float
     cpu_seconds: float
     resident_bytes: int
-
-    @property
-    def rate(self) -> float:
-        """Deliveries per second."""
-        return self.count / self.seconds
+    p50_seconds: float
+    p99_seconds: float
 
 
 @contextmanager
-def subject(connection: str, name: str, counts: Sequence[int]) -> Iterator[Iterator[Measurement]]:
-    """Runs a subject: for each of `counts` deliveries it gives a measurement."""
+def subject(
+    settings: Mapping[str, str], name: str, counts: Sequence[int]
+) -> Iterator[Iterator[Measurement]]:
+    """Runs subjects: each in turn gives a measurement for each of `counts` deliveries."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tools.bench.subjects", name, *map(str, counts)],
         cwd=ROOT,
-        env=_environment(connection),
+        env=environment(settings),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,
@@ -48,16 +46,6 @@ def subject(connection: str, name: str, counts: Sequence[int]) -> Iterator[Itera
         process.communicate()
 
 
-def _environment(connection: str) -> dict[str, str]:
-    """The environment of a subject: default settings and no proxies."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("ACR_", f"{CONNECTION}__")) and not name.lower().endswith("_proxy")
-    }
-    return {**kept, CONNECTION: connection}
-
-
 def _measurements(
     name: str, process: subprocess.Popen[str], counts: Sequence[int]
 ) -> Iterator[Measurement]:
@@ -65,5 +53,7 @@ def _measurements(
         line = process.stdout.readline() if process.stdout else ""
         if not line:
             raise ToolError(f"The subject {name!r} failed.")
-        seconds, cpu_seconds, resident_bytes = line.split()
-        yield Measurement(count, float(seconds), float(cpu_seconds), int(resident_bytes))
+        seconds, cpu_seconds, resident_bytes, p50, p99 = line.split()
+        yield Measurement(
+            count, float(seconds), float(cpu_seconds), int(resident_bytes), float(p50), float(p99)
+        )

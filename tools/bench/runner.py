@@ -1,230 +1,184 @@
-"""`make bench`: how fast the app is, against the plain SDK and against a tutorial's function.
+"""`make bench`: what the app costs, against what a user would take instead.
 
 Each figure is a ratio of two things measured in turn, A B A B …, on the same machine in the same
 minutes, so that it holds where absolute times do not. What is measured runs in processes of its
-own: `subjects.py`.
+own: `subjects.py`. Storage is a stand-in that is faster than any subject, so that the figures are
+those of the subjects: `stand_in.py`.
 """
 
-import asyncio
-import json
-import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from statistics import median
 
-import aiohttp
-from azure.storage.queue import QueueServiceClient
 from rich.progress import Progress
 
-from tools import examples
-from tools.bench.latency_proxy import latency_proxy
+from tools.bench import over_http, starts
+from tools.bench.account import Account, account
 from tools.bench.measurement import Measurement, subject
-from tools.bench.report import Figure, Load, Target
-from tools.bench.subjects import CONCURRENT, SDK_QUEUE, TUTORIAL_QUEUE
-from tools.localhost.function_app import ToolError
+from tools.bench.report import Figure, Target
+from tools.bench.subjects import CONCURRENT
 
-# Processes that share a processor with Azurite vary most from lap to lap.
-_LAPS = 21
-_STEADY_LAPS = 9
-# Deliveries of a lap, and of its unmeasured beginning: connections are opened, caches filled.
-_LAP, _SLOW_LAP = 1000, 150
-_WARM_UP = 300
+_WARM_UP = 300  # unmeasured deliveries: connections are opened, caches filled
+_TURN, _TURNS = 150, 12  # deliveries of a turn, and turns of a lap
 
-_CPU_TURN, _CPU_TURNS = 100, 12
-
-_FAN_OUTS = 60  # single deliveries of a lap
+_FAN_OUTS = 40  # single deliveries of a lap
 _PAUSE_SECONDS = 0.01  # by which the response of storage is delayed
 
 _EARLY, _LATE = 5_000, 50_000
 _MEMORY_STEP = 500
-_MEMORY_PAIRS = 5
+_MEMORY_PAIRS = 9
 
-_HTTP_LAPS = 5
-_HTTP_LAP = {1: 400, 16: 1000, 64: 1000}  # deliveries, by how many are under way at a time
+_SDK = "one shared async SDK client with every option at its default"
 
 
 @dataclass(frozen=True)
 class Bench:
-    """Measures against the storage account of `connection`, an Azurite of its own."""
+    """Measures in `laps` pairs. `quick`: only what changes while one works on the app."""
 
-    connection: str
     progress: Progress
+    laps: int = 9
+    quick: bool = False
 
-    def figures(self) -> list[Figure]:
-        """Every figure that has a target."""
-        with QueueServiceClient.from_connection_string(self.connection) as service:
-            for name in (SDK_QUEUE, TUTORIAL_QUEUE):
-                service.create_queue(name)
-            self._lap("function", 1)  # creates its queue itself
-            return [
-                *self._warm(service),
-                self._cold(),
-                self._cpu(service),
-                self._fan_out(service),
-                self._memory(service),
-            ]
+    def figures(self) -> Iterator[Figure]:
+        """Every figure, with its target if it has one."""
+        with account() as stand_in:
+            yield from self._deliveries(stand_in.identity)
+            yield self._modules(stand_in.identity)
+            yield self._imports(stand_in.identity)
+            yield self._first_delivery(stand_in.identity)
+            if self.quick:
+                return
+            yield self._over_http(stand_in)
+            yield self._memory(stand_in.identity)
+        with account(_PAUSE_SECONDS) as stand_in:
+            yield self._fan_out(stand_in.identity)
 
-    def _warm(self, service: QueueServiceClient) -> Iterator[Figure]:
-        laps: dict[str, list[Measurement]] = {"function": [], "sdk": [], "tutorial": []}
-        for _ in self._steps("Warm: deliveries/s", _LAPS):
-            for name, taken in laps.items():
-                # Each has its own process: the server closes a connection that is idle in the turns
-                # of others, and the SDK waits 15 s by default until it tries again (measured).
-                taken.append(self._lap(name, _SLOW_LAP if name == "tutorial" else _LAP, _WARM_UP))
-                _clear(service)
-        rates = {name: [taken.rate for taken in lap] for name, lap in laps.items()}
+    def _deliveries(self, settings: Mapping[str, str]) -> Iterator[Figure]:
+        """App and SDK take turns in one process: what else the machine does slows both alike."""
+        cpu, rate, tail = [], [], []
+        for _ in self._steps("Deliveries"):
+            ours, others = self._turns(settings, "function,sdk", [_WARM_UP, *[_TURN] * _TURNS])
+            cpu.append(_sum(ours, "cpu_seconds") / _sum(others, "cpu_seconds"))
+            rate.append(_sum(others, "seconds") / _sum(ours, "seconds"))
+            tail.append(median(turn.p99_seconds / turn.p50_seconds for turn in ours))
         yield Figure(
-            "warm ÷ plain SDK",
-            f"deliveries/s through `main`, {CONCURRENT} concurrent, ÷ `send_message` calls/s of "
-            "one shared async SDK client with every option at its default",
-            Target(1.2, at_least=True),
-            _ratios(rates["function"], rates["sdk"]),
+            "CPU of a delivery",
+            f"CPU time of a delivery through `main` ÷ of a send by {_SDK}",
+            Target(0.4, at_least=False),
+            cpu,
+            "One HTTPS request by aiohttp alone: 0.22 to 0.28.",
         )
         yield Figure(
-            "warm ÷ tutorial",
-            f"deliveries/s through `main`, {CONCURRENT} concurrent, ÷ those through the function "
-            "that a tutorial would give: sync, a client per call, `jsonschema.validate` per call",
-            Target(3, at_least=True),
-            _ratios(rates["function"], rates["tutorial"]),
+            "deliveries/s",
+            f"deliveries/s through `main`, {CONCURRENT} concurrent, ÷ sends/s by {_SDK}",
+            Target(2.5, at_least=True),
+            rate,
+            "One core: the CPU time of a delivery.",
+        )
+        yield Figure(
+            "p99 ÷ p50",
+            f"99th ÷ 50th percentile of the latency of a delivery, {CONCURRENT} concurrent",
+            Target(3, at_least=False),
+            tail,
+            "1: every delivery takes the same time.",
         )
 
-    def _cpu(self, service: QueueServiceClient) -> Figure:
-        """The CPU time of a delivery beyond `send`, the last step of the pipeline.
-
-        That is the same SDK call of a client made the same way, with the same message and as many
-        at a time; sends are real in both. They take turns in one process, a fraction of a second
-        each: whatever else the machine does slows both alike.
-        """
-        shares = []
-        for _ in self._steps("CPU time", _LAPS):
-            counts = [_WARM_UP, *[_CPU_TURN] * _CPU_TURNS]
-            with subject(self.connection, "function,send", counts) as measured:
-                taken = list(measured)[2:]
-            whole, sends = (sum(turn.cpu_seconds for turn in taken[i::2]) for i in (0, 1))
-            shares.append(1 - sends / whole)
-            _clear(service)
+    def _modules(self, settings: Mapping[str, str]) -> Figure:
         return Figure(
-            "CPU outside the SDK",
-            "share of a delivery's CPU time spent outside the SDK call: what it needs beyond the "
-            "same send alone",
-            Target(0.2, at_least=False),
-            shares,
-            percent=True,
+            "modules",
+            "modules in memory when the first delivery has its response, without the app's own",
+            Target(530, at_least=False),
+            [starts.number(settings, "modules")],
+            "453: `azure.functions`, aiohttp and jsonschema.",
+            unit=0,
         )
 
-    def _cold(self) -> Figure:
-        """From the start of a process to its end, seen from outside."""
-        for name in ("function", "sdk"):
-            self._lap(name, 1)  # fills the caches of the disk and of compiled modules
-        seconds: dict[str, list[float]] = {"function": [], "sdk": []}
-        for _ in self._steps("Cold: new processes", _STEADY_LAPS):
-            for name, taken in seconds.items():
-                started = time.perf_counter()
-                self._lap(name, 1)
-                taken.append(time.perf_counter() - started)
+    def _imports(self, settings: Mapping[str, str]) -> Figure:
+        starts.number(settings, "import-app")  # fills the cache of compiled modules
+        ratios = [
+            starts.number(settings, "import-app") / starts.number(settings, "import-bare")
+            for _ in self._steps("Imports", 2)
+        ]
         return Figure(
-            "cold ÷ plain SDK",
-            "time of a new process that takes one delivery to its 202 ÷ new process that imports "
-            "`azure.functions` and the async SDK and sends one message",
-            Target(1.25, at_least=False),
-            _ratios(seconds["function"], seconds["sdk"]),
+            "imports",
+            "import time of the app after `azure.functions` ÷ that of aiohttp and jsonschema",
+            Target(1.5, at_least=False),
+            ratios,
+            "1: the app needs both.",
         )
 
-    def _fan_out(self, service: QueueServiceClient) -> Figure:
-        """Latencies of single deliveries, to one queue and to ten in turn.
+    def _first_delivery(self, settings: Mapping[str, str]) -> Figure:
+        ratios = [
+            starts.seconds(settings, "first-function") / starts.seconds(settings, "first-sdk")
+            for _ in self._steps("First delivery", 2)
+        ]
+        return Figure(
+            "first delivery",
+            "time of a new process to its first 202, token included ÷ of a process that imports "
+            "`azure.functions`, the SDK and azure-identity, and sends one message the same way",
+            Target(0.85, at_least=False),
+            ratios,
+            "0.64: `azure.functions`, aiohttp, jsonschema, one token and one request.",
+        )
 
-        Azurite serves one request after another: next door, its own time would be measured, ten
-        times over. Behind the latency proxy, the pauses overlap or do not.
-        """
+    def _over_http(self, stand_in: Account) -> Figure:
+        return Figure(
+            "CPU over HTTP ÷ Express",
+            f"CPU time of a delivery over HTTP, {CONCURRENT} concurrent ÷ through Express, ajv and "
+            "the JavaScript SDK, with a connection string; ours includes the local host, which is "
+            "never deployed",
+            None,
+            [over_http.ratio(stand_in.key) for _ in self._steps("Over HTTP")],
+            "The HTTP server around the function.",
+        )
+
+    def _fan_out(self, settings: Mapping[str, str]) -> Figure:
         ratios = []
-        for _ in self._steps("Fan-out", _STEADY_LAPS):
-            with latency_proxy(self.connection, _PAUSE_SECONDS) as connection:
-                bench = replace(self, connection=connection)
-                counts = [_WARM_UP // 10, *[1] * _FAN_OUTS]
-                with subject(bench.connection, "one_queue,ten_queues", counts) as measured:
-                    taken = list(measured)[2:]
-            one, ten = (median(turn.seconds for turn in taken[i::2]) for i in (0, 1))
-            ratios.append(ten / one)
-            _clear(service)
+        for _ in self._steps("Fan-out"):
+            counts = [_WARM_UP // 10, *[1] * _FAN_OUTS]
+            one, ten = self._turns(settings, "one_queue,ten_queues", counts)
+            ratios.append(
+                median(turn.seconds for turn in ten) / median(turn.seconds for turn in one)
+            )
         return Figure(
             "ten queues ÷ one",
-            "latency of a delivery for ten queues ÷ for one queue, one delivery at a time, "
-            f"each call to storage delayed by {_PAUSE_SECONDS * 1000:.0f} ms",
-            Target(2.5, at_least=False),
+            "latency of a delivery for ten queues ÷ for one queue, one delivery at a time, each "
+            f"response of storage delayed by {_PAUSE_SECONDS * 1000:.0f} ms",
+            Target(1.5, at_least=False),
             ratios,
+            "1: the requests overlap entirely.",
         )
 
-    def _memory(self, service: QueueServiceClient) -> Figure:
+    def _memory(self, settings: Mapping[str, str]) -> Figure:
         """One process, with readings at its start and end: all pairs have the same distance."""
         last = _LATE + (_MEMORY_PAIRS - 1) * _MEMORY_STEP
         held: dict[int, int] = {}
-        task = self.progress.add_task("Memory: deliveries", total=last)
-        with subject(
-            self.connection, "function", [_MEMORY_STEP] * (last // _MEMORY_STEP)
-        ) as measured:
+        task = self.progress.add_task("Memory", total=last)
+        steps = [_MEMORY_STEP] * (last // _MEMORY_STEP)
+        with subject(settings, "function", steps) as measured:
             for number, taken in enumerate(measured, 1):
                 held[number * _MEMORY_STEP] = taken.resident_bytes
                 self.progress.advance(task, _MEMORY_STEP)
-                if number % 10 == 0:
-                    _clear(service)
         beyond = [number * _MEMORY_STEP for number in range(_MEMORY_PAIRS)]
         return Figure(
             "memory",
             f"resident memory after {_LATE:,} deliveries ÷ after {_EARLY:,}",
             Target(1.05, at_least=False),
             [held[_LATE + more] / held[_EARLY + more] for more in beyond],
+            "1: nothing is kept.",
         )
 
-    def loads(self, url: str) -> list[Load]:
-        """Deliveries over HTTP to the function at `url`, from this process."""
-        loads = [Load(concurrent) for concurrent in _HTTP_LAP]
-        with QueueServiceClient.from_connection_string(self.connection) as service:
-            asyncio.run(_post(url, Load(CONCURRENT), _WARM_UP))
-            for _ in self._steps("HTTP: deliveries/s", _HTTP_LAPS):
-                for load in loads:
-                    asyncio.run(_post(url, load, _HTTP_LAP[load.concurrent]))
-                    _clear(service)
-        return loads
+    def _turns(
+        self, settings: Mapping[str, str], names: str, counts: list[int]
+    ) -> tuple[list[Measurement], list[Measurement]]:
+        """The turns of two subjects, without the warm-up."""
+        with subject(settings, names, counts) as measured:
+            taken = list(measured)[2:]
+        return taken[0::2], taken[1::2]
 
-    def _steps(self, name: str, count: int) -> Iterator[int]:
-        yield from self.progress.track(range(count), description=name)
-
-    def _lap(self, name: str, count: int, warm_up: int | None = None) -> Measurement:
-        """`count` deliveries in a new process, after `warm_up` that are not measured."""
-        counts = [count] if warm_up is None else [min(warm_up, count), count]
-        with subject(self.connection, name, counts) as measured:
-            return list(measured)[-1]
+    def _steps(self, name: str, times: int = 1) -> Iterator[int]:
+        yield from self.progress.track(range(self.laps * times), description=name)
 
 
-def _clear(service: QueueServiceClient) -> None:
-    """Empties every queue, so that each lap finds the same."""
-    for queue in service.list_queues():
-        service.get_queue_client(str(queue.name)).clear_messages()
-
-
-def _ratios(ours: Iterable[float], others: Iterable[float]) -> list[float]:
-    return [a / b for a, b in zip(ours, others, strict=True)]
-
-
-async def _post(url: str, load: Load, count: int) -> None:
-    """Adds to `load` a lap of `count` deliveries, each under an id of its own."""
-    example = examples.documented("push")
-    bodies = iter([json.dumps(examples.with_new_id(example)).encode() for _ in range(count)])
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector) as session:
-
-        async def take() -> None:
-            for body in bodies:
-                sent = time.perf_counter()
-                async with session.post(url, data=body) as response:
-                    await response.read()
-                load.latencies.append(time.perf_counter() - sent)
-                if response.status != 202:
-                    raise ToolError(f"A delivery got {response.status}, not 202.")
-
-        started = time.perf_counter()
-        try:
-            await asyncio.gather(*(take() for _ in range(load.concurrent)))
-        except aiohttp.ClientError as error:
-            raise ToolError(f"The app did not respond: {error}") from None
-        load.rates.append(count / (time.perf_counter() - started))
+def _sum(turns: list[Measurement], field: str) -> float:
+    return float(sum(getattr(turn, field) for turn in turns))

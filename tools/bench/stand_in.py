@@ -1,8 +1,9 @@
 """A stand-in for Azure Storage and for the platform's tokens, faster than any client of it.
 
-`python -m tools.bench.stand_in CERTIFICATE` serves until its standard input ends, and prints the
-port of storage (HTTPS) and that of the tokens (HTTP). It understands no more than what is measured:
-every request gets the response of a stored message.
+`python -m tools.bench.stand_in CERTIFICATE PAUSE` serves until its standard input ends. It prints
+three ports: of storage over HTTPS and over HTTP, and of the tokens. It understands no more than
+what is measured: every request to storage gets the response of a stored message, after PAUSE
+seconds.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import ssl
 import sys
 import time
 from email.utils import formatdate
+from typing import cast
 
 _STORED = (
     b'<?xml version="1.0" encoding="utf-8"?><QueueMessagesList><QueueMessage>'
@@ -35,13 +37,13 @@ def _response(status: str, content_type: str, body: bytes) -> bytes:
 class _Responder(asyncio.Protocol):
     """Responds to each request with the same bytes."""
 
-    def __init__(self, response: bytes) -> None:
+    def __init__(self, response: bytes, pause_seconds: float = 0) -> None:
         self._response = response
+        self._pause_seconds = pause_seconds
         self._received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         self._received += data
@@ -52,10 +54,14 @@ class _Responder(asyncio.Protocol):
             if len(self._received) < end + 4 + length:
                 return
             self._received = self._received[end + 4 + length :]
-            self._transport.write(self._response)
+            if self._pause_seconds:
+                loop = asyncio.get_running_loop()
+                loop.call_later(self._pause_seconds, self._transport.write, self._response)
+            else:
+                self._transport.write(self._response)
 
 
-async def _serve(certificate: str) -> None:
+async def _serve(certificate: str, pause_seconds: float) -> None:
     loop = asyncio.get_running_loop()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
@@ -68,12 +74,13 @@ async def _serve(certificate: str) -> None:
     }
     tokens = _response("200 OK", "application/json", json.dumps(token).encode())
     servers = [
-        await loop.create_server(lambda: _Responder(stored), "127.0.0.1", 0, ssl=context),
-        await loop.create_server(lambda: _Responder(tokens), "127.0.0.1", 0),
+        await loop.create_server(lambda: _Responder(stored, pause_seconds), "127.0.0.1", 0, ssl=tls)
+        for tls in (context, None)
     ]
+    servers.append(await loop.create_server(lambda: _Responder(tokens), "127.0.0.1", 0))
     print(*(server.sockets[0].getsockname()[1] for server in servers), flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(sys.argv[1]))
+    asyncio.run(_serve(sys.argv[1], float(sys.argv[2])))

@@ -1,7 +1,8 @@
 """The subjects of `make bench`: `python -m tools.bench.subjects NAME[,NAME] COUNT...`.
 
 For each COUNT each subject in turn takes as many deliveries, CONCURRENT at a time, and prints a
-line: the seconds that took, the CPU seconds, and the bytes of memory that the process then holds.
+line: the seconds that took, the CPU seconds, the bytes of memory that the process then holds, and
+the 50th and 99th percentile of the seconds of a delivery.
 What a subject alone needs is imported where it is used: a cold start pays for its own imports only.
 """
 
@@ -23,10 +24,9 @@ import azure.functions as func
 from tools import examples
 
 CONCURRENT = 16
-CONNECTION = "AcrEventsStorage"
 SDK_QUEUE = "bench-sdk"
-TUTORIAL_QUEUE = "bench-tutorial"
 
+_CONNECTION = "AcrEventsStorage"
 _STATM = Path("/proc/self/statm")
 _INVOCATION = "0d799b14-404b-4859-b2f6-50c5ee2a2c3a"
 
@@ -97,78 +97,32 @@ async def _fan_out(count: int) -> AsyncIterator[Deliver]:
 
 
 @asynccontextmanager
-async def send() -> AsyncIterator[Deliver]:
-    """The SDK call at the end of the pipeline alone: same client, same message."""
-    from azure.storage.queue import BinaryBase64EncodePolicy
-
-    from shared.app import app
-    from shared.core.delivery import Delivery
-    from shared.storage.clients import connect
-    from shared.storage.messages import NEVER_EXPIRES
-
-    pipeline, delivery = app().pipeline, Delivery(_body(), None, None, datetime.now(UTC))
-    routed = pipeline.route(pipeline.parse(delivery), delivery)
-    async with connect(app().settings.storage) as service:
-        client = service.get_queue_client(
-            routed.queues[0], message_encode_policy=BinaryBase64EncodePolicy()
-        )
-
-        async def deliver(_: func.HttpRequest) -> None:
-            await client.send_message(
-                routed.message, time_to_live=NEVER_EXPIRES, client_request_id=_INVOCATION
-            )
-
-        yield deliver
-
-
-@asynccontextmanager
 async def sdk() -> AsyncIterator[Deliver]:
     """One shared asynchronous client with every option at its default. It sends the body unchanged.
 
-    It has less to do than the app: nothing is checked, and the message is the shorter one. Its
-    logger is silent, as it is in the app.
+    It has less to do than the app: nothing is checked, and the message is the shorter one.
     """
     from azure.storage.queue.aio import QueueClient
 
-    async with QueueClient.from_connection_string(os.environ[CONNECTION], SDK_QUEUE) as client:
+    url = os.environ.get(f"{_CONNECTION}__queueServiceUri")
+    if url:
+        from azure.identity.aio import ManagedIdentityCredential
 
-        async def deliver(request: func.HttpRequest) -> None:
-            await client.send_message(request.get_body().decode())
+        client = QueueClient(url, SDK_QUEUE, credential=ManagedIdentityCredential())
+    else:
+        client = QueueClient.from_connection_string(os.environ[_CONNECTION], SDK_QUEUE)
+    # Both cost CPU time for each request unless the level is higher, and the app turns it off.
+    logging.getLogger("azure").setLevel(logging.WARNING)
 
+    async def deliver(request: func.HttpRequest) -> None:
+        await client.send_message(request.get_body().decode())
+
+    async with client:
         yield deliver
 
 
-@asynccontextmanager
-async def tutorial() -> AsyncIterator[Deliver]:
-    """The function that a tutorial would give, on the thread pool that the worker would use.
-
-    Its schema is the app's own, in one piece.
-    """
-    import jsonschema
-    from azure.storage.queue import QueueClient, TextBase64EncodePolicy
-
-    from shared.core.schemas import schema
-
-    push = schema("deliveries/push.json")
-
-    def main(request: func.HttpRequest) -> func.HttpResponse:
-        delivery = request.get_json()
-        jsonschema.validate(delivery, push)
-        with QueueClient.from_connection_string(
-            os.environ[CONNECTION], TUTORIAL_QUEUE, message_encode_policy=TextBase64EncodePolicy()
-        ) as client:
-            client.send_message(json.dumps(delivery))
-        return func.HttpResponse(status_code=202)
-
-    async def deliver(request: func.HttpRequest) -> None:
-        # The worker's pool has as many threads as this one: Python's default.
-        _require_accepted(await asyncio.to_thread(main, request))
-
-    yield deliver
-
-
 _SUBJECTS: dict[str, Callable[[], AbstractAsyncContextManager[Deliver]]] = {
-    subject.__name__: subject for subject in (function, one_queue, ten_queues, send, sdk, tutorial)
+    subject.__name__: subject for subject in (function, one_queue, ten_queues, sdk)
 }
 
 
@@ -177,7 +131,8 @@ def _body() -> bytes:
     return json.dumps(examples.with_new_id(examples.documented("push"))).encode()
 
 
-def _request() -> func.HttpRequest:
+def push() -> func.HttpRequest:
+    """A delivery of a push, as the worker gives it to a function."""
     url = "http://127.0.0.1/api/AcrWebhook"
     return func.HttpRequest(method="POST", url=url, headers={}, params={}, body=_body())
 
@@ -187,18 +142,21 @@ def _require_accepted(response: func.HttpResponse) -> None:
         raise RuntimeError(f"got {response.status_code}: {response.get_body().decode()}")
 
 
-async def _take(count: int, deliver: Deliver) -> tuple[float, float]:
-    """Seconds and CPU seconds of this process for `count` deliveries."""
-    requests = [_request() for _ in range(count)]
+async def _take(count: int, deliver: Deliver) -> tuple[float, float, list[float]]:
+    """Seconds and CPU seconds of this process for `count` deliveries, and the seconds of each."""
+    requests = [push() for _ in range(count)]
     waiting = iter(requests)
+    taken = []
 
     async def take() -> None:
         for request in waiting:
+            began = time.perf_counter()
             await deliver(request)
+            taken.append(time.perf_counter() - began)
 
     started, cpu_started = time.perf_counter(), time.process_time()
     await asyncio.gather(*(take() for _ in range(min(CONCURRENT, count))))
-    return time.perf_counter() - started, time.process_time() - cpu_started
+    return time.perf_counter() - started, time.process_time() - cpu_started, sorted(taken)
 
 
 def _resident_bytes() -> int:
@@ -217,8 +175,9 @@ async def _run(names: Iterable[str], counts: Iterable[int]) -> None:
         subjects = [await stack.enter_async_context(_SUBJECTS[name]()) for name in names]
         for count in counts:
             for deliver in subjects:
-                seconds, cpu_seconds = await _take(count, deliver)
-                print(seconds, cpu_seconds, _resident_bytes(), flush=True)
+                seconds, cpu_seconds, taken = await _take(count, deliver)
+                p50, p99 = (taken[int(len(taken) * share)] for share in (0.5, 0.99))
+                print(seconds, cpu_seconds, _resident_bytes(), p50, p99, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,35 +1,33 @@
-"""`bench`: measure the app against the plain SDK."""
+"""`bench`: measure what the app costs."""
+
+from typing import Annotated
 
 import typer
 
-from tools.cli.common import DEFAULTS, console, exit_statuses, progress_bar, temporary_azurite
-from tools.localhost.ports import free_port
-from tools.localhost.processes import app as served_app
+from tools.cli.common import console, exit_statuses, progress_bar
 
 
-def command() -> None:
-    """Measure the app against the plain SDK; some minutes. Writes docs/benchmarks.md and its chart.
+def command(
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Only some rows, in fewer laps; writes nothing.")
+    ] = False,
+) -> None:
+    """Measure what the app costs, against the plain SDK and a receiver for Node.js; some minutes.
 
-    Exit status: 0 where every target is reached, else 1.
+    Writes docs/benchmarks.md and its chart. Exit status: 0 where every target is reached, else 1.
     """
     from tools.bench import chart, report
     from tools.bench.runner import Bench
 
-    with (
-        exit_statuses(),
-        temporary_azurite() as storage,
-        progress_bar() as progress,
-    ):
-        measuring = Bench(storage.address, progress)
-        figures = measuring.figures()
-        settings = {"AcrEventsStorage": storage.address, **DEFAULTS}
-        with served_app(free_port(), settings, quiet=True) as running:
-            loads = measuring.loads(running.address)
-    report.show(console, figures, loads)
-    written = report.markdown(figures, loads, report.machine())
-    for file, content in ((report.REPORT, written), (chart.CHART, chart.svg(written))):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(content, "utf-8")
+    with exit_statuses(), progress_bar() as progress:
+        bench = Bench(progress, laps=3, quick=True) if quick else Bench(progress)
+        figures = list(bench.figures())
+    report.show(console, figures)
+    if not quick:
+        written = report.markdown(figures, report.machine())
+        for file, content in ((report.REPORT, written), (chart.CHART, chart.svg(written))):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(content, "utf-8")
     missed = [figure.name for figure in figures if not figure.reached]
     if missed:
         console.print(f"[red]Missed:[/] {', '.join(missed)}", highlight=False)
