@@ -73,7 +73,7 @@ def test_unneeded_packages_load_on_demand(package: str) -> None:
 @pytest.mark.parametrize(
     ("package", "modules"),
     [
-        ("azure.storage", {"clients", "errors", "queues"}),
+        ("azure.storage", {"clients", "inspection", "messages"}),
         ("azure.data", {"ledger", "lease", "table"}),
         ("azure.mgmt", {"management"}),
         ("azure.identity", {"credentials"}),
