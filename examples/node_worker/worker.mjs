@@ -14,7 +14,7 @@ function work(event) {
 }
 
 function fail(status, reason) {
-  console.error(String(reason).split("\n")[0]);
+  console.error(reason);
   process.exit(status);
 }
 

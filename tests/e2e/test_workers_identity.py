@@ -141,8 +141,9 @@ async def test_worker_names_missing_role(
 async def test_worker_without_token_ends(
     start: Start, cloud: Cloud, account: QueueServiceClient
 ) -> None:
-    """A worker that gets no token exits with 1, without a traceback."""
+    """A worker that gets no token exits with 1, and says why, without a traceback."""
     cloud.has_identity = False
     worker = start()
     assert await worker.status() == 1
     assert not any(line.startswith(("Traceback", "    at ")) for line in worker.lines)
+    assert any("ManagedIdentityCredential" in line for line in worker.lines)
