@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from infra import hooks
+from tests.support.routes import SHIPPED_ROUTES
 from tools.localhost import processes
 
 ROOT = processes.ROOT
@@ -74,8 +75,8 @@ def test_azd_variables_are_template_parameters(calls: list[list[str]]) -> None:
 
 
 def test_manual_deployment_matches_templates(calls: list[list[str]]) -> None:
-    """The commands without azd create the queues of routes.json and use the declared Python."""
-    routes = (ROOT / "routes.json").read_text()
+    """The commands without azd create the shipped queues and use the declared Python."""
+    routes = SHIPPED_ROUTES.read_text()
     queues = [
         call[call.index("--name") + 1]
         for call in calls
