@@ -89,7 +89,7 @@ param appSettings object = {}
 @description('The e-mail address that receives the alerts. Empty: they are only in the portal.')
 param alertEmail string = ''
 
-@description('Other thresholds than those in alerts.json, by the name of the alert.')
+@description('Other thresholds than those in alerts.json, by the name of the alert. -1 turns the alert off.')
 param alertThresholds object = {}
 
 @description('The object id of a user or group that may read the queues, replay and reconcile. Empty: nobody.')

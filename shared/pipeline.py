@@ -182,8 +182,8 @@ class Pipeline:
         fields["queues"] = routed.queues
         if failures := await self.enqueue(routed, delivery.invocation_id, deadline):
             return _lost(_unavailable(failures), [failure.queue for failure in failures], fields)
-        name = "accepted" if routed.queues else "unrouted"
-        return Outcome(name, logging.INFO, responses.accepted(event, routed.queues), fields)
+        name, level = ("accepted", logging.INFO) if routed.queues else ("unrouted", logging.WARNING)
+        return Outcome(name, level, responses.accepted(event, routed.queues), fields)
 
     async def _reject(
         self, delivery: Delivery, document: JsonObject, problem: Problem, deadline: float

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from tools.changed_file import ChangedFile
 from tools.cli.common import (
     DEFAULTS,
     PORT,
@@ -25,6 +26,7 @@ def command(
     under_make: Annotated[bool, typer.Option("--under-make", hidden=True)] = False,
 ) -> None:
     """Start Azurite and the app, and stay until Ctrl-C."""
+    routes = ChangedFile(ROOT / "routes.json")
     # make reports any status but 0 as an error. Ctrl-C is the normal end of this command.
     with (
         exit_statuses(on_interrupt=0 if under_make else 130),
@@ -39,6 +41,8 @@ def command(
         while True:
             storage.require_running()
             running.require_running()
+            if routes.has_changed():
+                say(console, "routes.json has changed: restart to use the new routes.")
             time.sleep(0.5)
 
 
