@@ -245,7 +245,7 @@ async def test_each_delivery_logs_one_line(
         for message in caplog.messages
         if message.startswith("acr_delivery ")
     ]
-    assert [line["outcome"] for line in lines] == ["accepted", "ping", "lost", "rejected"]
+    assert [line["outcome"] for line in lines] == ["accepted", "ping", "logged", "rejected"]
     assert [line["status"] for line in lines] == [202, 200, 503, 422]
     levels = [r.levelname for r in caplog.records if r.getMessage().startswith("acr_delivery ")]
     assert levels == ["INFO", "INFO", "ERROR", "WARNING"]
