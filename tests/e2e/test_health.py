@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 
 from shared.app import App
-from shared.core.routing import digest_of
+from shared.core.routing import Routes, digest_of
 from shared.monitoring.health import REUSE_SECONDS, WAIT_SECONDS, Checked, Health
 from shared.settings import SettingsError
 from tests.support.commands import Command
@@ -22,8 +22,7 @@ from tests.support.routes import SHIPPED_ROUTES
 from tools.localhost import processes
 from tools.localhost.ports import free_port
 
-QUEUES = ["acr-push", "acr-delete", "acr-chart-push", "acr-chart-delete", "acr-quarantine",
-          "acr-rejected"]  # fmt: skip
+QUEUES = Routes.load({}).queues
 
 
 def _app(connection: str) -> App:

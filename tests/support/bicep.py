@@ -25,7 +25,7 @@ from tools.localhost import processes
 ROOT = processes.ROOT
 INFRA = ROOT / "infra"
 # What the templates read.
-SOURCES = ("infra", "routes.json", ".python-version")
+SOURCES = ("infra", "routes.json", "shared/actions.json", ".python-version")
 
 SUBSCRIPTION = "11111111-1111-1111-1111-111111111111"
 REGISTRY = (

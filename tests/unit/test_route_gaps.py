@@ -31,9 +31,10 @@ def test_shipped_routes_have_no_warning() -> None:
 def test_unmatched_actions_are_named() -> None:
     """Each action that no route matches is named, with the advice to add a fallback route."""
     found = _warnings({"queue": "one", "actions": ["push", "chart_*"]})
+    left = [a for a in event_actions() if a != "push" and not a.startswith("chart_")]
+    assert left[0] == "delete"
     assert found == [
-        "No route matches the action delete.",
-        "No route matches the action quarantine.",
+        *(f"No route matches the action {action}." for action in left),
         'A route with "fallback": true would get these events.',
     ]
 
