@@ -5,7 +5,13 @@ import azure.functions as func
 from shared.app import app
 from shared.monitoring.health import Checked, Health
 
-HEALTH = Health(lambda: Checked(app().routes.queues, app().queues, app().misconfigured))
+
+def _checked() -> Checked:
+    made = app()
+    return Checked(made.routes.queues, made.queues, made.misconfigured, made.routes.digest)
+
+
+HEALTH = Health(_checked)
 
 
 async def main(req: func.HttpRequest) -> func.HttpResponse:

@@ -8,7 +8,7 @@ param insightsName string
 @description('The e-mail address that gets the alerts. Empty: nobody.')
 param email string = ''
 
-@description('Thresholds that replace those in alerts.json, by the name of the alert.')
+@description('Thresholds that replace those in alerts.json, by the name of the alert. -1 turns the alert off.')
 param thresholds object = {}
 
 // Without any(), the types here would depend on the content of the file.
@@ -46,7 +46,7 @@ resource alerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
       displayName: rule.title
       description: rule.description
       severity: rule.severity
-      enabled: true
+      enabled: (thresholds[?rule.name] ?? rule.threshold) >= 0
       scopes: [insights.id]
       evaluationFrequency: 'PT5M'
       windowSize: 'PT${rule.minutes}M'

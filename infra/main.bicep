@@ -24,7 +24,7 @@ param createWebhook bool = false
 @maxLength(32)
 param webhookName string = ''
 
-@description('The actions that the webhooks send, separated by commas. Empty: all.')
+@description('The actions that the webhooks send, separated by commas. Empty: all that raise an event.')
 param webhookActions string = ''
 
 @description('The repositories and tags that the webhooks send. Empty for all, <repository>:* or <repository>:<tag> for some.')
@@ -89,7 +89,7 @@ param appSettings object = {}
 @description('The e-mail address that receives the alerts. Empty: they are only in the portal.')
 param alertEmail string = ''
 
-@description('Other thresholds than those in alerts.json, by the name of the alert.')
+@description('Other thresholds than those in alerts.json, by the name of the alert. -1 turns the alert off.')
 param alertThresholds object = {}
 
 @description('The object id of a user or group that may read the queues, replay and reconcile. Empty: nobody.')
@@ -100,6 +100,11 @@ param consumerId string = ''
 
 var token = toLower(uniqueString(subscription().id, environmentName, location))
 var tags = { 'azd-env-name': environmentName }
+// Without any(), the types here would depend on the content of the file.
+var eventActions = map(
+  filter(items(any(loadJsonContent('../shared/actions.json'))), action => action.value.type != null),
+  action => action.key
+)
 
 var listed = map(filter(map(split(registryIds, ','), entry => trim(entry)), entry => !empty(entry)), entry => {
   id: trim(split(entry, '@')[0])
@@ -249,9 +254,7 @@ module webhook 'webhook.bicep' = [
       registryName: last(split(registries[item.registry].id, '/'))
       location: empty(item.region) ? properties[item.registry].outputs.location : item.region
       name: item.name
-      actions: empty(webhookActions)
-        ? ['push', 'delete', 'quarantine', 'chart_push', 'chart_delete']
-        : map(split(webhookActions, ','), action => trim(action))
+      actions: empty(webhookActions) ? eventActions : map(split(webhookActions, ','), action => trim(action))
       repositories: webhookScope
       functionId: app.outputs.functionId
       keyName: keyName

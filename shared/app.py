@@ -59,7 +59,7 @@ class App:
 def app() -> App:
     """The app of this process, made on first use. Raises SettingsError."""
     made = App.from_environment(os.environ)
-    log.started({"version": __version__})
+    log.started({"version": __version__, "routesDigest": made.routes.digest})
     for found in made.misconfigured.values():
         for each in found:
             log.misconfigured({"place": each.place, "problem": each.detail})

@@ -1,8 +1,8 @@
 """Log lines, one for each delivery among them, and the fallback log.
 
 A line is a fixed marker and a JSON object, so that a query can find and parse the line. Text from
-outside appears in that object only, in JSON strings that are escaped to ASCII. All but a lost body
-are clipped. No delivery can forge a line or a field.
+outside appears in that object only, in JSON strings that are escaped to ASCII. All but the body
+in the fallback log are clipped. No delivery can forge a line or a field.
 """
 
 import json

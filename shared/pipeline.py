@@ -17,6 +17,7 @@ from shared.core.actions import actions
 from shared.core.cloud_event import CloudEvent
 from shared.core.delivery import Delivery, JsonObject, Payload
 from shared.core.limits import MAX_MESSAGE_BYTES
+from shared.core.log_fields import log_fields
 from shared.core.normalization import to_cloud_event
 from shared.core.parsing import parse
 from shared.core.problems import Kind, Problem
@@ -26,6 +27,9 @@ from shared.core.text import quoted
 from shared.core.validation import PayloadValidator
 from shared.settings import Settings
 from shared.storage.errors import StorageUnavailable
+
+# The outcome of a delivery that is stored in the fallback log. Version 0.9.0 calls it `lost`.
+LOGGED = "logged"
 
 
 class MessageSender(Protocol):
@@ -59,7 +63,7 @@ class Outcome:
         level: The level of its log line.
         response: What the sender gets.
         fields: Further fields of its log line.
-        loss: Set where the delivery could not be stored.
+        loss: Set where the delivery is not on its queues: for the fallback log.
 
     """
 
@@ -92,12 +96,12 @@ class Pipeline:
         except asyncio.CancelledError:
             # The process is being stopped: no response can be sent.
             log.lost(delivery, log.Loss("cancelled", "The function was stopped."))
-            log.delivery(logging.ERROR, {"outcome": "lost", "invocation": delivery.invocation_id})
+            log.delivery(logging.ERROR, {"outcome": LOGGED, "invocation": delivery.invocation_id})
             raise
         except Exception as error:  # noqa: BLE001 (an internal error must not lose the delivery)
             log.internal_error(error)
-            problem = Problem(Kind.INTERNAL_ERROR, "The delivery is in the function's log.")
-            outcome = _lost(problem, None, {})
+            problem = Problem(Kind.INTERNAL_ERROR, "The delivery is stored in the log.")
+            outcome = _logged(problem, None, {})
         if outcome.loss:
             log.lost(delivery, outcome.loss)
         fields = {
@@ -174,27 +178,27 @@ class Pipeline:
             routed = self.route(document, delivery)
         except Problem as problem:
             return await self._reject(delivery, document, problem, deadline)
-        fields = _log_fields(routed.payload)
+        fields = log_fields(routed.payload)
         if routed.event is None:
             return Outcome("ping", logging.INFO, responses.pong(routed.payload), fields)
         event = routed.event
         fields |= {"registry": event.get("acrregistry"), "region": event.get("acrregion")}
         fields["queues"] = routed.queues
         if failures := await self.enqueue(routed, delivery.invocation_id, deadline):
-            return _lost(_unavailable(failures), [failure.queue for failure in failures], fields)
-        name = "accepted" if routed.queues else "unrouted"
-        return Outcome(name, logging.INFO, responses.accepted(event, routed.queues), fields)
+            return _logged(_unavailable(failures), [failure.queue for failure in failures], fields)
+        name, level = ("accepted", logging.INFO) if routed.queues else ("unrouted", logging.WARNING)
+        return Outcome(name, level, responses.accepted(event, routed.queues), fields)
 
     async def _reject(
         self, delivery: Delivery, document: JsonObject, problem: Problem, deadline: float
     ) -> Outcome:
         queue = self._routes.rejected_queue
-        fields = _log_fields(document) | {"reason": problem.kind.reason, "queues": [queue]}
+        fields = log_fields(document) | {"reason": problem.kind.reason, "queues": [queue]}
         named = {"registry": delivery.registry, "region": delivery.region}
         fields |= {name: value for name, value in named.items() if value is not None}
         message = dead_letter.encode(problem, delivery, MAX_MESSAGE_BYTES)
         if failures := await self._send([queue], message, deadline, delivery.invocation_id):
-            return _lost(_unavailable(failures), [queue], fields)
+            return _logged(_unavailable(failures), [queue], fields)
         return Outcome("rejected", logging.WARNING, responses.problem_details(problem), fields)
 
     async def _send(
@@ -215,21 +219,6 @@ class Pipeline:
         return None
 
 
-def _log_fields(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The log fields that come from `document`, a delivery that may be invalid."""
-    target, request = (
-        part if isinstance(part := document.get(name), dict) else {}
-        for name in ("target", "request")
-    )
-    fields = {
-        "id": document.get("id"),
-        "action": document.get("action"),
-        "registry": request.get("host"),
-        "repository": target.get("repository"),
-    }
-    return {name: value for name, value in fields.items() if isinstance(value, str)}
-
-
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
@@ -245,6 +234,6 @@ def _unavailable(failures: Iterable[StorageUnavailable]) -> Problem:
     return Problem(Kind.STORAGE_UNAVAILABLE, "; ".join(map(str, failures)) + ".")
 
 
-def _lost(problem: Problem, queues: Sequence[str] | None, fields: Mapping[str, Any]) -> Outcome:
+def _logged(problem: Problem, queues: Sequence[str] | None, fields: Mapping[str, Any]) -> Outcome:
     loss = log.Loss(problem.kind.reason, problem.detail, queues)
-    return Outcome("lost", logging.ERROR, responses.problem_details(problem), fields, loss)
+    return Outcome(LOGGED, logging.ERROR, responses.problem_details(problem), fields, loss)

@@ -6,10 +6,13 @@ from contextlib import AsyncExitStack
 import pytest
 
 from tests.support.deliveries import every_example
+from tests.support.routes import use_shipped_routes
 from tests.support.servers import Listen, listener
 from tests.support.storage import StorageAccount
 from tools.localhost import processes
 from tools.localhost.ports import free_azurite_port
+
+use_shipped_routes()
 
 
 @pytest.hookimpl(trylast=True)

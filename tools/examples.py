@@ -25,6 +25,18 @@ def documented(action: str, registry: str | None = None) -> dict[str, Any]:
     return example
 
 
+def names() -> list[str]:
+    """Every example, as in `push/by-digest`."""
+    return sorted(f"{file.parent.name}/{file.stem}" for file in EXAMPLES.glob("*/*.json"))
+
+
+def named(name: str) -> dict[str, Any]:
+    """The example `name`, as in `push/by-digest`; `push` is its documented one."""
+    path = name if "/" in name else f"{name}/documented"
+    example: dict[str, Any] = json.loads((EXAMPLES / f"{path}.json").read_bytes())
+    return example
+
+
 def payload(action: str, registry: str | None = None) -> "Payload":
     """As `documented`, which is valid."""
     return cast("Payload", documented(action, registry))

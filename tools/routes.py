@@ -1,26 +1,27 @@
-"""`routes check` and `routes explain`: the routes in routes.json, and where an event goes."""
+"""`routes check`: the routes in routes.json, and those that an app has loaded."""
 
+import json
+import urllib.error
+import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from rich.markup import escape
 from rich.table import Table
 
-from shared.core import regions
-from shared.core.actions import actions, event_actions
-from shared.core.cloud_event import CloudEvent
-from shared.core.normalization import to_cloud_event
-from shared.core.problems import Problem
-from shared.core.registries import AllowList
-from shared.core.routing import VALUES, Routes, RoutesError
-from shared.core.validation import PayloadValidator
+from shared.core.routing import Routes, RoutesError
 from shared.settings import misconfigured
-from tools import examples, references
-from tools.localhost.function_app import ToolError
+from tools.localhost.function_app import ToolError, http_path
+from tools.localhost.processes import ROOT
+
+# Health responds within two seconds. A cold start comes before that.
+_HEALTH_SECONDS = 30
 
 
-def load(app_settings: Mapping[str, str], file: Path) -> Routes:
-    """The routes in `file`. Raises ToolError."""
+def load(app_settings: Mapping[str, str], file: Path | None) -> Routes:
+    """The routes in `file`, or else those of the app. Raises ToolError."""
     try:
         return Routes.load(app_settings, file)
     except RoutesError as error:
@@ -42,6 +43,8 @@ def table(routes: Routes) -> Table:
     grid = Table("route", "queue", "filters")
     for route in routes.routes:
         filters = [f"{name}: {', '.join(f.patterns)}" for name, f in route.filters.items()]
+        if route.fallback:
+            filters.append("fallback: events that no other route matches")
         grid.add_row(
             *map(escape, (route.name, route.queue, "\n".join(filters) or "none: every event"))
         )
@@ -49,61 +52,36 @@ def table(routes: Routes) -> Table:
     return grid
 
 
-def unwanted(routes: Routes) -> list[str]:
-    """The actions that no route matches."""
-    wanted = [route.filters.get("actions") for route in routes.routes]
-    return [
-        action
-        for action in event_actions()
-        if not any(chosen is None or chosen.matches(action) for chosen in wanted)
-    ]
+def require_loaded(url: str, file_digest: str) -> None:
+    """Raises ToolError where the app at `url` runs with other routes than the file has."""
+    parts = urlsplit(url)
+    health = f"{parts.scheme}://{parts.netloc}{http_path(ROOT, ROOT / 'Health')}"
+    loaded = _loaded(health)
+    if loaded != file_digest:
+        raise ToolError(
+            f"The app has loaded other routes ({loaded}) than the file has ({file_digest}). "
+            "Restart or deploy it to use the file."
+        )
 
 
-def event(
-    action: str,
-    reference: str,
-    registry: str | None,
-    media_type: str | None,
-    region: str | None,
-    app_settings: Mapping[str, str],
-) -> CloudEvent:
-    """The event that `action` on `reference` would raise in the app with these settings.
-
-    Other values come from the documented example. Raises ToolError where it lacks a given part.
-    """
-    if action not in event_actions():
-        raise ToolError(f"{action!r} raises no event; these do: {', '.join(event_actions())}.")
-    delivery = examples.documented(action, registry)
-    references.put(reference, delivery, registry)
-    if media_type is not None:
-        if "mediaType" not in delivery["target"]:
-            raise ToolError(f"A {action} has no mediaType.")
-        delivery["target"]["mediaType"] = media_type
+def _loaded(health: str) -> str:
+    """The digest of the routes that an app has loaded, by its health."""
     try:
-        allowed = AllowList.parse(app_settings.get("ACR_REGISTRIES", ""))
-        payload = PayloadValidator([action]).validate(delivery)
-        host = payload.get("request", {}).get("host")
-        source = allowed.registry(host, registry)
-        raised_in = regions.region(host, region)
-    except Problem as problem:
-        errors = "\n".join(f"{v.pointer} {v.detail}".strip() for v in problem.violations)
-        raise ToolError(f"The app would refuse that.\n{errors}") from None
-    except ValueError as error:
-        raise ToolError(str(error)) from None
-    return to_cloud_event(payload, actions()[action], source, region=raised_in)
+        with urllib.request.urlopen(health, timeout=_HEALTH_SECONDS) as response:  # noqa: S310
+            document = json.load(response)
+    except urllib.error.HTTPError as error:
+        # With 503 comes the same body.
+        document = _document(error.read())
+    except (OSError, ValueError) as error:
+        raise ToolError(f"{health} cannot be read: {error}") from None
+    digest = document.get("routesDigest") if isinstance(document, dict) else None
+    if not isinstance(digest, str):
+        raise ToolError(f"{health} names no routes: the app is older, or has invalid settings.")
+    return digest
 
 
-def seen(event: CloudEvent) -> str:
-    """The values of `event` that the filters read."""
-    values = {name: look(event) for name, look in VALUES.items()}
-    return "\n".join(f"{name}: {value or '(none)'}" for name, value in values.items())
-
-
-def explanation(routes: Routes, event: CloudEvent) -> Table:
-    """Each route: whether it matches `event`, or which filters `event` does not pass."""
-    grid = Table("route", "queue", "matches")
-    for route in routes.routes:
-        reasons = [f"{name}: {why}" for name, why in route.mismatch_reasons(event).items()]
-        verdict = escape("\n".join(reasons)) if reasons else "[green]yes[/]"
-        grid.add_row(escape(route.name), escape(route.queue), verdict)
-    return grid
+def _document(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None

@@ -33,7 +33,11 @@ class Kind(Enum):
     INVALID_REGION = ("invalid-region", 422, "The region parameter is invalid")
     INVALID_LOG_ENTRY = ("invalid-record", 422, "The delivery log's entry holds no delivery")
     INTERNAL_ERROR = ("fault", 500, "The app had an internal error")
-    STORAGE_UNAVAILABLE = ("storage-unavailable", 503, "The delivery could not be stored")
+    STORAGE_UNAVAILABLE = (
+        "storage-unavailable",
+        503,
+        "The delivery is stored in the log, not on its queues",
+    )
 
     def __init__(self, reason: str, status: int, title: str) -> None:
         self.reason = reason

@@ -58,11 +58,17 @@ def pong(payload: Payload) -> Response:
     return Response(200, _body({**attributes, "detail": detail}))
 
 
-def health(checks: Mapping[str, bool], problems: Sequence[str] = ()) -> Response:
-    """200 where all `checks` passed, else 503. The body has each check by name, and `problems`."""
+def health(checks: Mapping[str, bool], problems: Sequence[str] = (), routes: str = "") -> Response:
+    """200 where all `checks` passed, else 503.
+
+    The body has each check by name, `problems`, and the digest of the loaded `routes`, if any.
+    """
     ok = all(checks.values())
     named = {name: "ok" if passed else "failed" for name, passed in checks.items()}
-    document = {"status": "ok" if ok else "failed", "checks": named}
+    document: dict[str, Any] = {"status": "ok" if ok else "failed"}
+    if routes:
+        document["routesDigest"] = routes
+    document["checks"] = named
     body = _body(document, "problems", problems) if problems else _json(document)
     return Response(200 if ok else 503, body)
 

@@ -1,5 +1,6 @@
 """Which events go to which queue: `routes.json`."""
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,6 +14,7 @@ from shared.core.cloud_event import CloudEvent
 from shared.core.filters import Filter
 from shared.core.misconfiguration import Misconfiguration
 from shared.core.parsing import decode
+from shared.core.placeholders import fill, missing, placeholders
 from shared.core.route_checks import misconfigured
 from shared.core.schemas import validator
 from shared.core.text import quoted
@@ -23,10 +25,6 @@ ROUTES_FILE = Path(__file__).parent.parent.parent / "routes.json"
 REJECTED_QUEUE = "acr-rejected"
 
 _SCHEMA = "routes.v1.json"
-_APP_SETTING = re.compile(r"%([^%]+)%")
-
-# Members in which %NAME% stands for itself.
-_PLAIN = ("$schema", "name")
 
 # The part of an event that each filter looks at.
 VALUES: Mapping[str, Callable[[CloudEvent], str | None]] = {
@@ -48,11 +46,15 @@ class RoutesError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A queue, and the filters by name that an event must pass to go there."""
+    """A queue, and the filters by name that an event must pass to go there.
+
+    A `fallback` route gets only events that no other route matches.
+    """
 
     name: str
     queue: str
     filters: Mapping[str, Filter]
+    fallback: bool = False
 
     def matches(self, event: CloudEvent) -> bool:
         """Whether `event` passes every filter."""
@@ -76,17 +78,19 @@ class Routes:
     """The routes, and the dead-letter queue.
 
     `app_settings` are the names of those that the file refers to. `misconfigured` is what can
-    never match.
+    never match. `digest` tells one content of the file from another.
     """
 
     routes: tuple[Route, ...]
     rejected_queue: str
     app_settings: frozenset[str] = frozenset()
     misconfigured: tuple[Misconfiguration, ...] = ()
+    digest: str = ""
 
     @classmethod
-    def load(cls, app_settings: Mapping[str, str], file: Path = ROUTES_FILE) -> "Routes":
-        """The routes in `file`. Raises RoutesError."""
+    def load(cls, app_settings: Mapping[str, str], file: Path | None = None) -> "Routes":
+        """The routes in `file`, or else in `ROUTES_FILE`. Raises RoutesError."""
+        file = file or ROUTES_FILE
         try:
             content = file.read_bytes()
         except OSError as error:
@@ -99,17 +103,19 @@ class Routes:
 
     @classmethod
     def unusable(
-        cls, error: RoutesError, app_settings: Mapping[str, str], file: Path = ROUTES_FILE
+        cls, error: RoutesError, app_settings: Mapping[str, str], file: Path | None = None
     ) -> "Routes":
         """The stand-in for an invalid `file`: no route, and its dead-letter queue."""
+        file = file or ROUTES_FILE
         queue = REJECTED_QUEUE
         with suppress(OSError, ValueError, TypeError, KeyError):
-            named = _filled(decode(file.read_bytes())["rejectedQueue"], app_settings)
+            named = fill(decode(file.read_bytes())["rejectedQueue"], app_settings)
             if not list(_unfit("", "", named, validator(_SCHEMA).document["$defs"]["queueName"])):
                 queue = named
         rule = "cannot be used: the app keeps every event on the dead-letter queue"
         advice = f"Correct it, and replay. {error}"
-        return cls((), queue, misconfigured=(Misconfiguration(file.name, rule, advice),))
+        found = (Misconfiguration(file.name, rule, advice),)
+        return cls((), queue, misconfigured=found, digest=digest_of(file))
 
     @classmethod
     def parse(cls, content: bytes, app_settings: Mapping[str, str]) -> "Routes":
@@ -125,8 +131,8 @@ class Routes:
             f"{_line(violation.pointer) or '(top)'}: {violation.detail}"
             for violation in violations(validator(_SCHEMA), document)
         )
-        _require_none(_missing(document, app_settings))
-        filled = _filled(document, app_settings)
+        _require_none(missing(document, app_settings))
+        filled = fill(document, app_settings)
         _require_none(_contradictions(document, filled))
         return cls(
             tuple(
@@ -134,12 +140,14 @@ class Routes:
                     route.get("name", route["queue"]),
                     route["queue"],
                     {name: Filter(route[name]) for name in VALUES if name in route},
+                    route.get("fallback", False),
                 )
                 for route in filled["routes"]
             ),
             filled["rejectedQueue"],
-            frozenset(name for _, name in _placeholders(document)),
+            frozenset(name for _, name in placeholders(document)),
             tuple(misconfigured(document["routes"], filled["routes"], list(VALUES))),
+            _digest(content),
         )
 
     @property
@@ -148,8 +156,26 @@ class Routes:
         return list(dict.fromkeys([*(route.queue for route in self.routes), self.rejected_queue]))
 
     def queues_for(self, event: CloudEvent) -> list[str]:
-        """The queues of all routes that match `event`, each once, in the order of the routes."""
-        return list(dict.fromkeys([route.queue for route in self.routes if route.matches(event)]))
+        """The queues of `routes_for`, each once."""
+        return list(dict.fromkeys([route.queue for route in self.routes_for(event)]))
+
+    def routes_for(self, event: CloudEvent) -> list[Route]:
+        """The routes that `event` takes, in their order: fallback routes if no other matches."""
+        matching = [route for route in self.routes if route.matches(event)]
+        return [route for route in matching if not route.fallback] or matching
+
+
+def digest_of(file: Path) -> str:
+    """The digest of `file`, valid or not. Empty where it cannot be read."""
+    try:
+        return _digest(file.read_bytes())
+    except OSError:
+        return ""
+
+
+def _digest(content: bytes) -> str:
+    """Enough of the SHA-256 to tell versions of a file apart."""
+    return hashlib.sha256(content).hexdigest()[:12]
 
 
 def _line(pointer: str) -> str:
@@ -160,46 +186,6 @@ def _line(pointer: str) -> str:
 def _require_none(errors: Iterable[str]) -> None:
     if lines := list(errors):
         raise RoutesError("\n".join(lines))
-
-
-def _missing(part: Any, app_settings: Mapping[str, str]) -> Iterator[str]:
-    """An error for each app setting that `part` names and that is not set."""
-    for pointer, name in _placeholders(part):
-        if not app_settings.get(name, "").strip():
-            yield f"{pointer}: the app setting {quoted(name)} is not set"
-
-
-def _placeholders(part: Any, pointer: str = "") -> Iterator[tuple[str, str]]:
-    """Each place in `part` that refers to an app setting, and the setting's name."""
-    if isinstance(part, str):
-        for name in _APP_SETTING.findall(part):
-            yield pointer, name
-    for step, inner in _members(part):
-        yield from _placeholders(inner, f"{pointer}/{step}")
-
-
-def _members(part: Any) -> Iterable[tuple[str | int, Any]]:
-    match part:
-        case dict():
-            return [item for item in part.items() if item[0] not in _PLAIN]
-        case list():
-            return enumerate(part)
-    return ()
-
-
-def _filled(part: Any, app_settings: Mapping[str, str]) -> Any:
-    """`part` with the value of each app setting in place of its name."""
-    match part:
-        case str():
-            return _APP_SETTING.sub(lambda found: app_settings[found[1]].strip(), part)
-        case list():
-            return [_filled(item, app_settings) for item in part]
-        case dict():
-            return {
-                name: value if name in _PLAIN else _filled(value, app_settings)
-                for name, value in part.items()
-            }
-    return part
 
 
 def _contradictions(document: dict[str, Any], filled: dict[str, Any]) -> Iterator[str]:

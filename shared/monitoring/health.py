@@ -27,11 +27,15 @@ class QueueProber(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What is checked: queues, and what is misconfigured already, by the check that it fails."""
+    """What is checked: queues, and what is misconfigured already, by the check that it fails.
+
+    `routes` is the digest of the loaded routes.
+    """
 
     queues: Sequence[str]
     prober: QueueProber
     misconfigured: Mapping[str, Sequence[Misconfiguration]] = field(default_factory=dict)
+    routes: str = ""
 
 
 class Health:
@@ -61,8 +65,10 @@ class Health:
     async def _check(self, deadline: float) -> Response:
         checks: dict[str, bool] = {}
         problems: list[str] = []
+        routes = ""
         try:
             checked = self._load()
+            routes = checked.routes
             checks |= {"settings": True, "routes": True}
             for check, found in checked.misconfigured.items():
                 checks[check] = not found
@@ -77,7 +83,7 @@ class Health:
         except SettingsError as error:
             _LOG.error("acr_health settings: %s", error)
             checks["settings"] = False
-        return responses.health(checks, problems)
+        return responses.health(checks, problems, routes)
 
 
 async def _passes(prober: QueueProber, queue: str, deadline: float) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from tests.support.routes import SHIPPED_ROUTES
 from tools.localhost import processes
 
 ROOT = processes.ROOT
@@ -15,7 +16,7 @@ FILE = ROOT / "docs" / "asyncapi.yaml"
 ASYNCAPI = YAML(typ="safe").load(FILE)
 MESSAGES = ASYNCAPI["components"]["messages"]
 ACTIONS = json.loads((ROOT / "shared" / "actions.json").read_bytes())
-ROUTES = json.loads((ROOT / "routes.json").read_bytes())
+ROUTES = json.loads(SHIPPED_ROUTES.read_bytes())
 REJECTED = ROUTES["rejectedQueue"]
 
 
@@ -48,7 +49,7 @@ def test_asyncapi_parser_reports_errors(tmp_path: Path) -> None:
 
 
 def test_asyncapi_has_every_queue() -> None:
-    """The channels are the queues of routes.json, and the app sends to each."""
+    """The channels are the queues of the shipped routes, and the app sends to each."""
     queues = {route["queue"] for route in ROUTES["routes"]} | {REJECTED}
     channels = ASYNCAPI["channels"]
     assert {name: channel["address"] for name, channel in channels.items()} == {

@@ -7,16 +7,22 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from tests.support.apps import copy_with_azurite
 from tests.support.commands import Command, run_tools
 from tests.support.storage import StorageAccount
 from tools import demo, examples
-from tools.localhost import processes
 from tools.localhost.function_app import ToolError
 
 
-def test_demo_shows_deliveries_and_queues() -> None:
+@pytest.fixture
+def demo_app(tmp_path: Path) -> Path:
+    """A copy of the app in which the demo can run."""
+    return copy_with_azurite(tmp_path)
+
+
+def test_demo_shows_deliveries_and_queues(demo_app: Path) -> None:
     """The demo prints the status of each delivery and the queue of each message."""
-    result = run_tools("demo")
+    result = Command("demo", folder=demo_app, settings={}).wait()
     assert result.status == 0, result.errors
     for action in examples.actions():
         status = 200 if action == "ping" else 202
@@ -59,12 +65,11 @@ def test_demo_error_names_difference(
         asyncio.run(demo.run(function_url, azurite, {}, Console(quiet=True)))
 
 
-def test_demo_ignores_proxy_settings() -> None:
+def test_demo_ignores_proxy_settings(demo_app: Path) -> None:
     """The demo connects directly even if the environment names a proxy."""
-    unreachable = "http://127.0.0.1:9"
-    result = run_tools(
-        "demo", http_proxy=unreachable, HTTP_PROXY=unreachable, NO_PROXY="", no_proxy=""
-    )
+    proxies = dict.fromkeys(("http_proxy", "HTTP_PROXY"), "http://127.0.0.1:9")
+    settings = {**proxies, "NO_PROXY": "", "no_proxy": ""}
+    result = Command("demo", folder=demo_app, settings=settings).wait()
     assert result.status == 0, result.errors
 
 
@@ -76,15 +81,14 @@ def test_demo_ignores_proxy_settings() -> None:
     ],
 )
 def test_demo_ignores_settings_and_follows_routes(
-    app: Path, values: str | None, routes: str | None
+    demo_app: Path, values: str | None, routes: str | None
 ) -> None:
     """The demo ignores local.settings.json and expects the queues that routes.json names."""
     if values:
-        (app / "local.settings.json").write_text(values)
+        (demo_app / "local.settings.json").write_text(values)
     if routes:
-        (app / "routes.json").write_text(routes)
-    (app / "node_modules").symlink_to(processes.ROOT / "node_modules")
-    result = Command("demo", folder=app, settings={}).wait()
+        (demo_app / "routes.json").write_text(routes)
+    result = Command("demo", folder=demo_app, settings={}).wait()
     assert result.status == 0, result.errors
     assert "each as expected" in result.output
 

@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 from shared.settings import BUDGET_SECONDS
-from tests.support.commands import Command, Ended, run_tools
+from tests.support.apps import copy_with_azurite
+from tests.support.commands import ROOT, Command, Ended, run_tools
 from tests.support.deliveries import example
 from tools.localhost import processes
 from tools.localhost.ports import free_azurite_port, free_port
@@ -34,37 +35,39 @@ def _listening(port: int) -> bool:
     return True
 
 
-def _start(port: int, queue_port: int, **settings: str) -> Command:
+def _start(port: int, queue_port: int, folder: Path = ROOT, **settings: str) -> Command:
     ports = ("--port", str(port), "--queue-port", str(queue_port))
-    return Command("start", *ports, settings=settings)
+    return Command("start", *ports, folder=folder, settings=settings)
 
 
-def _stop(command: Command, port: int, queue_port: int, number: int = signal.SIGTERM) -> Ended:
+def _stop(
+    command: Command, port: int, queue_port: int, number: int = signal.SIGTERM, folder: Path = ROOT
+) -> Ended:
     """Stops `start`, checks that no port is open, and deletes its data."""
     command.stop(signal.Signals(number))
     ended = command.wait()
     assert not _listening(port)
     assert not _listening(queue_port)
-    shutil.rmtree(processes.ROOT / ".azurite" / f"start-{queue_port}")
+    shutil.rmtree(folder / ".azurite" / f"start-{queue_port}")
     return ended
 
 
 @contextmanager
-def _started(**settings: str) -> Iterator[tuple[Command, int, int]]:
+def _started(folder: Path = ROOT, **settings: str) -> Iterator[tuple[Command, int, int]]:
     """Runs `start` on free ports until it is ready. Yields it with the ports of app and queues."""
     port, queue_port = free_port(), free_azurite_port()
-    command = _start(port, queue_port, **settings)
+    command = _start(port, queue_port, folder, **settings)
     try:
         command.until("Ctrl-C")
         yield command, port, queue_port
     finally:
-        _stop(command, port, queue_port)
+        _stop(command, port, queue_port, folder=folder)
 
 
 @pytest.mark.parametrize("columns", ["40", "80"])
-def test_start_prints_commands_that_work(columns: str) -> None:
+def test_start_prints_commands_that_work(columns: str, tmp_path: Path) -> None:
     """The commands that `start` prints work unchanged in a narrow and in a wide terminal."""
-    with _started(COLUMNS=columns) as (command, _, _):
+    with _started(copy_with_azurite(tmp_path), COLUMNS=columns) as (command, _, _):
         output = command.until("Ctrl-C")
         assert output.startswith("Starting Azurite")
         commands = output.replace("\\\n", " ").splitlines()
@@ -80,6 +83,20 @@ def test_start_prints_commands_that_work(columns: str) -> None:
             check=True,
         )  # fmt: skip
         assert "ImagePushed" in seen.stdout
+
+
+def test_start_says_when_routes_change(tmp_path: Path) -> None:
+    """`start` says that a restart is needed when routes.json has changed."""
+    app = copy_with_azurite(tmp_path)
+    port, queue_port = free_port(), free_azurite_port()
+    command = _start(port, queue_port, app)
+    try:
+        assert "restart to use" not in command.until("Ctrl-C")
+        with (app / "routes.json").open("a") as file:
+            file.write("\n")
+        command.until("routes.json has changed: restart to use the new routes.")
+    finally:
+        _stop(command, port, queue_port, folder=app)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -125,7 +142,7 @@ def test_start_survives_lost_storage() -> None:
         assert _push(port) == (503, "storage-unavailable")
         assert time.monotonic() - asked < BUDGET_SECONDS + 1
         assert "The app responds 503" in gone
-        assert '"outcome": "lost"' in command.until("acr_lost_delivery")
+        assert '"outcome": "logged"' in command.until("acr_lost_delivery")
         [advice] = [line for line in gone.splitlines() if "tools azurite" in line]
         again = Command(*shlex.split(advice)[3:], settings={})
         command.until("Azurite is back")

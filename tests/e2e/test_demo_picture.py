@@ -3,19 +3,20 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+from tests.support.apps import copy_with_azurite
 from tests.support.documents import block
 from tests.support.pictures import IMAGES, terminal_lines
-from tools.localhost import processes
 
 _RECORD = "python -m tools demo --picture docs/images/demo.svg"
 
 
-def test_demo_prints_documented_output() -> None:
+def test_demo_prints_documented_output(tmp_path: Path) -> None:
     """`make demo` prints exactly what README.md and docs/images/demo.svg show."""
     result = subprocess.run(
         [sys.executable, "-m", "tools", "demo"],
-        cwd=processes.ROOT,
+        cwd=copy_with_azurite(tmp_path),
         # A terminal as wide as the output in the documents, without colors.
         env={"PATH": os.environ["PATH"], "COLUMNS": "80", "NO_COLOR": "1"},
         capture_output=True,

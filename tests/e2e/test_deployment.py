@@ -14,6 +14,7 @@ from urllib.request import urlopen
 import pytest
 from pathspec import GitIgnoreSpec
 
+from tests.support.routes import SHIPPED_ROUTES
 from tools import examples
 from tools.localhost import processes
 from tools.localhost.ports import free_port
@@ -64,6 +65,7 @@ def test_deployed_package_runs_alone(
     assert {path.name for path in app.iterdir()} == {
         *FUNCTIONS, "host.json", "requirements.txt", "routes.json", "shared",
     }  # fmt: skip
+    shutil.copy(SHIPPED_ROUTES, app / "routes.json")
 
     _run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv", cwd=tmp_path)
     python = tmp_path / "venv" / "bin" / "python"

@@ -14,14 +14,15 @@ import aiohttp
 import pytest
 
 from shared.app import App
+from shared.core.routing import Routes, digest_of
 from shared.monitoring.health import REUSE_SECONDS, WAIT_SECONDS, Checked, Health
 from shared.settings import SettingsError
 from tests.support.commands import Command
+from tests.support.routes import SHIPPED_ROUTES
 from tools.localhost import processes
 from tools.localhost.ports import free_port
 
-QUEUES = ["acr-push", "acr-delete", "acr-chart-push", "acr-chart-delete", "acr-quarantine",
-          "acr-rejected"]  # fmt: skip
+QUEUES = Routes.load({}).queues
 
 
 def _app(connection: str) -> App:
@@ -41,7 +42,9 @@ async def test_healthy_app_lists_every_check(
         assert response.status == 200
         document = await response.json()
     expected = ["settings", "routes", *(f"queue {name}" for name in QUEUES)]
-    assert document == {"status": "ok", "checks": dict.fromkeys(expected, "ok")}
+    digest = digest_of(SHIPPED_ROUTES)
+    checks = dict.fromkeys(expected, "ok")
+    assert document == {"status": "ok", "routesDigest": digest, "checks": checks}
     async with http.post(url) as response:
         assert response.status == 404
 

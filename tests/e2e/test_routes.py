@@ -78,6 +78,24 @@ async def test_unrouted_event_follows_setting(
     assert await storage.queues() == ["kept"]
 
 
+async def test_fallback_gets_what_is_left(
+    serve: Serve, http: aiohttp.ClientSession, storage: StorageAccount
+) -> None:
+    """An event that no other route matches is on the queue of the fallback route alone."""
+    routes = {
+        "routes": [{"queue": "rest", "fallback": True}, {"queue": "production", "tags": ["v*"]}],
+        "rejectedQueue": "kept",
+    }
+    url = serve(routes)
+    for row in TABLE["events"]:
+        _, response, _ = await _post(http, url, row)
+        production = (row["target"].get("tag") or "").startswith("v")
+        assert response["queues"] == (["production"] if production else ["rest"]), row["about"]
+    on_queues = len(await storage.ids("rest")), len(await storage.ids("production"))
+    assert sum(on_queues) == len(TABLE["events"])
+    assert all(on_queues)
+
+
 async def test_app_setting_names_queue(
     serve: Serve, http: aiohttp.ClientSession, storage: StorageAccount
 ) -> None:

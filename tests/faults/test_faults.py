@@ -261,7 +261,7 @@ async def test_cancelled_delivery_reaches_fallback_log(
         await task
     assert sent.lost() == {example("push")["id"]}
     assert sent.lines(LOST)[0]["reason"] == "cancelled"
-    assert sent.lines(DELIVERY)[0]["outcome"] == "lost"
+    assert sent.lines(DELIVERY)[0]["outcome"] == "logged"
 
 
 async def test_internal_error_reaches_fallback_log(

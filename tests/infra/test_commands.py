@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from infra import hooks
+from shared.core.actions import event_actions
+from tests.support.routes import SHIPPED_ROUTES
 from tools.localhost import processes
 
 ROOT = processes.ROOT
@@ -73,9 +75,19 @@ def test_azd_variables_are_template_parameters(calls: list[list[str]]) -> None:
         assert f"${{{name}" in parameters
 
 
+def test_created_webhooks_send_every_action(calls: list[list[str]]) -> None:
+    """A webhook that a document creates sends every action that raises an event."""
+    created = [call for call in calls if call[1:4] == ["acr", "webhook", "create"]]
+    assert len(created) >= 2
+    for call in created:
+        begin = call.index("--actions") + 1
+        end = next(at for at in range(begin, len(call)) if call[at].startswith("--"))
+        assert sorted(call[begin:end]) == sorted(event_actions())
+
+
 def test_manual_deployment_matches_templates(calls: list[list[str]]) -> None:
-    """The commands without azd create the queues of routes.json and use the declared Python."""
-    routes = (ROOT / "routes.json").read_text()
+    """The commands without azd create the shipped queues and use the declared Python."""
+    routes = SHIPPED_ROUTES.read_text()
     queues = [
         call[call.index("--name") + 1]
         for call in calls

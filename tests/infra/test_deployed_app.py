@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from shared.reconcile.table import TABLE
 from shared.settings import ReconcileSettings, Settings, misconfigured
 from shared.storage import connections
 from shared.storage.connections import Identity, Principal
-from tests.support.bicep import REGISTRY, ROOT, SOURCES, Compiler, DeploymentError
+from tests.support.bicep import REGISTRY, ROOT, Compiler, DeploymentError, copy_sources
 from tests.support.deployed import (
     APP,
     CLIENT_ID,
@@ -30,15 +29,14 @@ CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
 
 
 def test_every_route_queue_is_created(bicep: Compiler) -> None:
-    """The templates create exactly the queues of routes.json."""
+    """The templates create exactly the queues of the routes."""
     queues = bicep.deploy().of("Microsoft.Storage/storageAccounts/queueServices/queues")
     assert [queue.name for queue in queues] == Routes.load({}).queues
 
 
 def test_queue_names_follow_app_settings(bicep: Compiler, tmp_path: Path) -> None:
     """Templates and app replace %NAME% in a queue's name in the same way."""
-    for part in SOURCES:
-        (shutil.copytree if (ROOT / part).is_dir() else shutil.copy)(ROOT / part, tmp_path / part)
+    copy_sources(ROOT, tmp_path)
     routes = {
         "routes": [
             {"queue": "%InventoryQueue%"},

@@ -33,6 +33,17 @@ def test_alerts_query_log_and_notify(bicep: Compiler) -> None:
     assert receiver["emailAddress"] == "ops@contoso.example"
 
 
+def test_alert_can_be_turned_off(bicep: Compiler) -> None:
+    """An alert with the threshold -1 is off, and the others are on."""
+    deployment = bicep.deploy(alertThresholds={"unrouted": -1})
+    states = {
+        alert.properties["displayName"]: alert.properties["enabled"]
+        for alert in deployment.of("Microsoft.Insights/scheduledQueryRules")
+    }
+    assert [title for title, enabled in states.items() if not enabled] == ["Events match no route"]
+    assert True in states.values()
+
+
 def test_alerts_need_no_address(bicep: Compiler) -> None:
     """Without an address, the alerts exist and notify nobody."""
     deployment = bicep.deploy()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tests.support.commands import ROOT, Command
+from tests.support.routes import SHIPPED_ROUTES
 from tools.localhost import processes
 from tools.localhost.ports import free_port
 
@@ -21,7 +22,6 @@ PARTS = (
     "tools",
     "tests/examples",
     "host.json",
-    "routes.json",
 )
 Routes = dict[str, Any]
 
@@ -41,13 +41,21 @@ class ServeAsIdentity(Protocol):
 
 
 def copy_app(folder: Path) -> Path:
-    """Copies the app to `folder`, where a test may change it."""
+    """Copies the app to `folder`, where a test may change it. It has the shipped routes."""
     for part in PARTS:
         source, target = ROOT / part, folder / part
         if source.is_dir():
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, target)
+    shutil.copy(SHIPPED_ROUTES, folder / "routes.json")
+    return folder
+
+
+def copy_with_azurite(folder: Path) -> Path:
+    """As `copy_app`, and Azurite is installed there."""
+    copy_app(folder)
+    (folder / "node_modules").symlink_to(ROOT / "node_modules")
     return folder
 
 

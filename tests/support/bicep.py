@@ -19,12 +19,13 @@ from typing import Any
 
 import pytest
 
+from tests.support.routes import SHIPPED_ROUTES
 from tools.localhost import processes
 
 ROOT = processes.ROOT
 INFRA = ROOT / "infra"
 # What the templates read.
-SOURCES = ("infra", "routes.json", ".python-version")
+SOURCES = ("infra", "routes.json", "shared/actions.json", ".python-version")
 
 SUBSCRIPTION = "11111111-1111-1111-1111-111111111111"
 REGISTRY = (
@@ -152,14 +153,25 @@ def _literal(value: object) -> str:
 
 def _files(root: Path) -> Iterable[Path]:
     for name in SOURCES:
-        source = root / name
+        source = _source(root, name)
         yield from sorted(source.iterdir()) if source.is_dir() else [source]
 
 
-def _snapshot(root: Path, folder: Path, parameters: str) -> Path:
+def _source(root: Path, name: str) -> Path:
+    """The file or folder `name` below `root`. The routes are those shipped, not the user's."""
+    return SHIPPED_ROUTES if root == ROOT and name == "routes.json" else root / name
+
+
+def copy_sources(root: Path, folder: Path) -> None:
+    """Copies what the templates read from `root` to `folder`."""
     for name in SOURCES:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         copy = shutil.copytree if (root / name).is_dir() else shutil.copy
-        copy(root / name, folder / name)
+        copy(_source(root, name), folder / name)
+
+
+def _snapshot(root: Path, folder: Path, parameters: str) -> Path:
+    copy_sources(root, folder)
     file = folder / "infra" / "test.bicepparam"
     file.write_text(parameters)
     result = run(

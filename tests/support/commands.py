@@ -140,5 +140,14 @@ def _run(
     os.environ.update(environment)
     sys.path[:] = [folder, *(each for each in sys.path if each not in ("", str(ROOT)))]
     sys.argv = ["tools", *arguments]
+    if _served_folder(arguments, folder) == str(ROOT):
+        from tests.support.routes import use_shipped_routes
+
+        use_shipped_routes()
     exec(patch, {})  # noqa: S102 (the test's own)
     runpy.run_module("tools", run_name="__main__", alter_sys=True)
+
+
+def _served_folder(arguments: tuple[str, ...], folder: str) -> str:
+    """The folder of the app that the command loads."""
+    return arguments[arguments.index("--app") + 1] if "--app" in arguments else folder

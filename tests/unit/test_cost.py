@@ -70,10 +70,10 @@ def test_sums_are_those_by_hand() -> None:
         "delivery_time": pushes * 2 * 0.000016,
         "timer_time": 2 * runs * 2 * 0.000026,
         "executions": (pushes + 2 * runs) * 0.4e-6,
-        "queue_operations": (3 * pushes + 12 * runs) * 0.4e-6,
+        "queue_operations": (3 * pushes + 2 * DEPLOYED["queues"] * runs) * 0.4e-6,
         "queue_capacity": 1000 * 1500e-9 * 0.05625,
-        "logs": (400 * pushes + 700 * runs) * 1e-9 * 2.3,
-        "alerts": 9 * 1.5 + 4 * 0.15,
+        "logs": (500 * pushes + 100 * (DEPLOYED["queues"] + 1) * runs) * 1e-9 * 2.3,
+        "alerts": 10 * 1.5 + DEPLOYED["furtherAlertSeries"] * 0.15,
     }
     found = month(COST, 1000)
     assert {name: found[name] for name in expected} == pytest.approx(expected)

@@ -3,7 +3,7 @@
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -15,7 +15,7 @@ from shared.core.normalization import to_cloud_event
 from shared.core.registries import Registry
 from shared.core.schemas import schema, validator
 from shared.core.violations import violations
-from tests.support.deliveries import payload, read_back
+from tests.support.deliveries import every_example, payload, read_back
 
 REGISTRY = Registry("myregistry.azurecr.io")
 EVENT = validator("event.v1.json")
@@ -168,6 +168,37 @@ def test_every_example_becomes_valid_event(any_example: Payload) -> None:
         assert _event(any_example)["id"] == any_example["id"]
 
 
+@pytest.mark.parametrize(
+    ("digest", "real"),
+    [
+        (f"sha256:{'0a' * 32}", True),
+        (f"sha512:{'0a' * 64}", True),
+        (f"sha256:{'0a' * 31}", False),
+        (f"sha256:{'0a' * 33}", False),
+        (f"sha512:{'0a' * 32}", False),
+        (f"sha256:{'0A' * 32}", False),
+        (f"sha256:{'0a' * 32}\n", False),
+        (f"sha256:xxxx{'0a' * 28}xxxx", False),
+        ("md5:0a", False),
+    ],
+)
+def test_only_real_digest_gives_reference(digest: str, real: bool) -> None:
+    """An event has a reference only if an artifact can have the digest."""
+    event = _event(payload("push", target__digest=digest))
+    reference = f"myregistry.azurecr.io/hello-world@{digest}"
+    assert event.get("acrreference") == (reference if real else None)
+    assert event["data"]["target"]["digest"] == digest
+
+
+@pytest.mark.parametrize("name", ["push/masked", "delete/masked", "quarantine/documented"])
+def test_masked_sample_has_no_reference(name: str) -> None:
+    """A published sample whose digest is masked or shortened is a valid event without one."""
+    sample = every_example()[name]
+    event = _event(cast("Payload", sample))
+    assert "acrreference" not in event
+    read_back(event)
+
+
 def test_recovered_event_has_recovery_time() -> None:
     """A recovered event holds the time of its recovery in UTC; another event holds none."""
     at = datetime(2026, 11, 21, 12, 0, 5, tzinfo=UTC)
@@ -180,7 +211,7 @@ def test_recovered_event_has_recovery_time() -> None:
 def test_subject_without_fields_is_an_error() -> None:
     """An action whose schema requires too few fields for a subject raises an error."""
     action = Action("push", "t", ("{nothing}",))
-    message = "^the schema of push requires the fields of no subject template$"
+    message = "^the schema of push requires the fields of no subject$"
     with pytest.raises(AssertionError, match=message):
         to_cloud_event(payload("push"), action, REGISTRY)
 

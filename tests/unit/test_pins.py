@@ -78,9 +78,12 @@ PUSH = {
     "action": "push",
     "registry": "myregistry.azurecr.io",
     "repository": "hello-world",
+    "subject": "hello-world:v1",
 }
 PING = {"id": "1", "timestamp": "2026-11-21T12:00:00Z", "action": "ping"}
 PULL = {"id": "1", "action": "pull"}
+# A chart of which only the subject can be read.
+BAD_CHART = {"action": "chart_push", "target": {"name": "wordpress", "version": "5.4.0.tgz"}}
 REJECTED = {"outcome": "rejected", "status": 422, "reason": "unknown-action"}
 
 
@@ -97,15 +100,22 @@ REJECTED = {"outcome": "rejected", "status": 422, "reason": "unknown-action"}
         ),
         (
             example("push"), InMemoryQueues("acr-push"), None,
-            {"outcome": "lost", "status": 503, "queues": ["acr-push"], **PUSH},
+            {"outcome": "logged", "status": 503, "queues": ["acr-push"], **PUSH},
         ),
         (
             PING, InMemoryQueues(), None,
             {"outcome": "ping", "status": 200, "id": "1", "action": "ping"},
         ),
         (PULL, InMemoryQueues(), None, {**REJECTED, "queues": ["acr-rejected"], **PULL}),
+        (
+            BAD_CHART, InMemoryQueues(), None,
+            {
+                **REJECTED, "reason": "invalid-delivery", "queues": ["acr-rejected"],
+                "action": "chart_push", "subject": "wordpress:5.4.0.tgz",
+            },
+        ),
     ],
-    ids=["accepted", "unrouted", "lost", "ping", "rejected"],
+    ids=["accepted", "unrouted", "logged", "ping", "rejected", "invalid"],
 )  # fmt: skip
 async def test_delivery_line_keeps_its_fields(
     body: Mapping[str, Any],

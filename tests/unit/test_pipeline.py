@@ -159,13 +159,14 @@ async def test_event_reaches_both_queues() -> None:
 async def test_unrouted_event_is_logged_or_kept(
     caplog: pytest.LogCaptureFixture, keep: str
 ) -> None:
-    """An unrouted event is logged, and is a dead letter only if the setting asks for it."""
+    """An unrouted event is a warning in the log, and a dead letter only if the setting says so."""
     caplog.set_level(logging.INFO, "acr_webhook")
     memory = InMemoryQueues()
     pipeline = _pipeline(memory, Routes((), "acr-rejected"), ACR_KEEP_UNROUTED=keep)
     response, document = await _receive(pipeline, example("push"))
-    [line] = [m for m in caplog.messages if m.startswith("acr_delivery ")]
-    logged = json.loads(line.partition(" ")[2])
+    [record] = [r for r in caplog.records if r.getMessage().startswith("acr_delivery ")]
+    assert record.levelno == logging.WARNING
+    logged = json.loads(record.getMessage().partition(" ")[2])
     assert logged["id"] == example("push")["id"]
     if keep == "false":
         assert (response.status, document["queues"], dict(memory.messages)) == (202, [], {})
@@ -244,7 +245,7 @@ async def test_each_delivery_logs_one_line(
         for message in caplog.messages
         if message.startswith("acr_delivery ")
     ]
-    assert [line["outcome"] for line in lines] == ["accepted", "ping", "lost", "rejected"]
+    assert [line["outcome"] for line in lines] == ["accepted", "ping", "logged", "rejected"]
     assert [line["status"] for line in lines] == [202, 200, 503, 422]
     levels = [r.levelname for r in caplog.records if r.getMessage().startswith("acr_delivery ")]
     assert levels == ["INFO", "INFO", "ERROR", "WARNING"]

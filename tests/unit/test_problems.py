@@ -19,7 +19,11 @@ def test_reasons_and_statuses_stay() -> None:
         ("invalid-region", 422, "The region parameter is invalid"),
         ("invalid-record", 422, "The delivery log's entry holds no delivery"),
         ("fault", 500, "The app had an internal error"),
-        ("storage-unavailable", 503, "The delivery could not be stored"),
+        (
+            "storage-unavailable",
+            503,
+            "The delivery is stored in the log, not on its queues",
+        ),
     ]
 
 

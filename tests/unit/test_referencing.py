@@ -18,7 +18,7 @@ from shared.core.normalization import to_cloud_event
 from shared.core.problems import Kind, Problem, Violation
 from shared.core.schemas import FORMATS, SCHEMAS, schema
 from tests.support.deliveries import TRACE, every_example, payload
-from tests.support.documents import ROOT
+from tests.support.routes import SHIPPED_ROUTES
 
 DOCUMENTS = {
     file.relative_to(SCHEMAS).as_posix(): json.loads(file.read_bytes())
@@ -44,7 +44,7 @@ def _whole() -> Iterator[Any]:
     yield to_cloud_event(payload("push"), actions()["push"], _REGISTRY, TRACE, _TIME)
     problem = Problem(Kind.INVALID_DELIVERY, "One.", [Violation("/id", "is bad")])
     yield json.loads(encode(problem, Delivery(b"{}", "contoso", TRACE, _TIME), 1024))
-    yield json.loads((ROOT / "routes.json").read_bytes())
+    yield json.loads(SHIPPED_ROUTES.read_bytes())
 
 
 def _parts(document: Any) -> Iterator[Any]:

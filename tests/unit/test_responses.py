@@ -119,6 +119,10 @@ def test_health_names_each_check(storage: bool, status: int, word: str, check: s
 def test_health_response_is_bounded() -> None:
     """The response of health has problems only if there are any, and at most 4 KB."""
     assert json.loads(responses.health({"settings": True}).body).keys() == {"status", "checks"}
+    named = responses.health({"settings": True}, routes="93e3c343d2d5").body
+    assert (
+        named == b'{"status": "ok", "routesDigest": "93e3c343d2d5", "checks": {"settings": "ok"}}'
+    )
     response = responses.health({"settings": False}, ["ACR_X: is odd"])
     assert response.status == 503
     assert json.loads(response.body) == {

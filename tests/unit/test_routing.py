@@ -1,5 +1,6 @@
 """Routes, and the queues that they give to events."""
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -10,8 +11,10 @@ import pytest
 
 from shared.core.actions import event_actions
 from shared.core.cloud_event import CloudEvent
-from shared.core.routing import ROUTES_FILE, VALUES, Routes, RoutesError
+from shared.core.routing import VALUES, Routes, RoutesError, digest_of
 from shared.core.schemas import validator
+from tests.support.documents import ROOT
+from tests.support.routes import SHIPPED_ROUTES
 
 BAD = sorted((Path(__file__).parent.parent / "routes" / "bad").glob("*.json"))
 APP_SETTINGS = {"Good": "good", "Empty": " ", "Secret": "Not_A_Queue_but_a_Secret",
@@ -37,18 +40,14 @@ def test_shipped_routes_separate_event_types() -> None:
     routes = Routes.load({})
     assert routes.rejected_queue == "acr-rejected"
     assert {action: routes.queues_for(_event(action)) for action in event_actions()} == {
-        "push": ["acr-push"],
-        "delete": ["acr-delete"],
-        "chart_push": ["acr-chart-push"],
-        "chart_delete": ["acr-chart-delete"],
-        "quarantine": ["acr-quarantine"],
+        action: [f"acr-{action.replace('_', '-')}"] for action in event_actions()
     }
 
 
 def test_shipped_routes_name_their_schema() -> None:
     """The shipped routes name the schema file with which editors check them."""
-    document = json.loads(ROUTES_FILE.read_bytes())
-    assert (ROUTES_FILE.parent / document["$schema"]).is_file()
+    document = json.loads(SHIPPED_ROUTES.read_bytes())
+    assert (ROOT / document["$schema"]).is_file()
 
 
 def test_route_without_actions_matches_everything() -> None:
@@ -67,6 +66,46 @@ def test_event_reaches_each_queue_once() -> None:
     assert routes.queues_for(_event("delete")) == ["two", "one"]
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_fallback_gets_what_no_other_matches(first: bool) -> None:
+    """A fallback route gets an event only if no other route matches it, wherever it stands."""
+    fallback: dict[str, Any] = {"queue": "rest", "fallback": True}
+    others: list[dict[str, Any]] = [
+        {"queue": "production", "actions": ["push"], "tags": ["v*"]},
+        {"queue": "team-a", "repositories": ["a"]},
+    ]
+    routes = _routes(*([fallback, *others] if first else [*others, fallback]))
+    assert routes.queues_for(_event("push", tag="v1", repository="b")) == ["production"]
+    assert routes.queues_for(_event("push", tag="v1", repository="a")) == ["production", "team-a"]
+    assert routes.queues_for(_event("push", tag="latest", repository="b")) == ["rest"]
+    assert routes.queues_for(_event("delete", repository="b")) == ["rest"]
+    assert set(routes.queues) == {"rest", "production", "team-a", "acr-rejected"}
+
+
+def test_fallback_has_filters_too() -> None:
+    """A fallback route gets only events that pass its filters, and so do several of them."""
+    routes = _routes(
+        {"queue": "production", "tags": ["v*"]},
+        {"queue": "pushes", "fallback": True, "actions": ["push"]},
+        {"queue": "rest", "fallback": True},
+        {"queue": "no-fallback", "fallback": False, "actions": ["quarantine"]},
+    )
+    assert routes.queues_for(_event("push", tag="latest")) == ["pushes", "rest"]
+    assert routes.queues_for(_event("delete")) == ["rest"]
+    assert routes.queues_for(_event("quarantine")) == ["no-fallback"]
+
+
+def test_digest_names_content(tmp_path: Path) -> None:
+    """The digest is the beginning of the file's SHA-256, even if the routes are invalid."""
+    file = tmp_path / "routes.json"
+    file.write_text('{"routes": [], "rejectedQueue": "acr-rejected"}')
+    assert Routes.load({}, file).digest == digest_of(file) == "7f8711032ad2"
+    file.write_text("{")
+    unusable = Routes.unusable(RoutesError("Why."), {}, file)
+    assert unusable.digest == hashlib.sha256(b"{").hexdigest()[:12]
+    assert digest_of(tmp_path / "absent.json") == ""
+
+
 def test_unmatched_event_has_no_queue() -> None:
     """An event that matches no route goes to no queue."""
     assert _routes({"queue": "one", "actions": ["push"]}).queues_for(_event("delete")) == []
@@ -77,7 +116,8 @@ def test_bad_routes_state_place_and_reason(file: Path) -> None:
     """The error for invalid routes states the place and the reason, and no app setting's value."""
     with pytest.raises(RoutesError) as caught:
         Routes.parse(file.read_bytes(), APP_SETTINGS)
-    assert str(caught.value) + "\n" == file.with_suffix(".txt").read_text()
+    expected = file.with_suffix(".txt").read_text().replace("{actions}", ", ".join(event_actions()))
+    assert str(caught.value) + "\n" == expected
     assert "Secret" not in str(caught.value).replace("%Secret%", "")
     assert "team-b" not in str(caught.value)
 
@@ -127,7 +167,7 @@ def test_route_name_keeps_its_placeholders() -> None:
 def test_schema_has_exactly_known_filters() -> None:
     """The schema of a route has a name, a queue and exactly the filters that the code tests."""
     known = validator("routes.v1.json").document["properties"]["routes"]["items"]["properties"]
-    assert set(known) == {"name", "queue", *VALUES}
+    assert set(known) == {"name", "queue", "fallback", *VALUES}
 
 
 def test_unnamed_route_uses_queue_name() -> None:
@@ -160,7 +200,7 @@ def test_unreadable_routes_file_is_named(tmp_path: Path) -> None:
 def test_routes_may_have_byte_order_mark(tmp_path: Path) -> None:
     """A routes file may begin with a byte order mark."""
     file = tmp_path / "routes.json"
-    file.write_bytes(b"\xef\xbb\xbf" + ROUTES_FILE.read_bytes())
+    file.write_bytes(b"\xef\xbb\xbf" + SHIPPED_ROUTES.read_bytes())
     assert Routes.load({}, file).queues == Routes.load({}).queues
 
 

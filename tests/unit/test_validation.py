@@ -234,7 +234,7 @@ def test_whole_document_violation_has_no_pointer() -> None:
 
 def test_unknown_action_decides_the_detail() -> None:
     """The detail of an unknown action lists the known actions, whatever else is wrong."""
-    why = 'is "pull", none of the known: push, delete, quarantine, chart_push, chart_delete, ping'
+    why = f'is "pull", none of the known: {", ".join(actions())}'
     assert _problem(example("push", action="pull", timestamp=...)) == (
         f"The action {why}.",
         {"/action": why, "/timestamp": "is required, and missing"},

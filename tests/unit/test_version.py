@@ -9,7 +9,9 @@ import pytest
 
 from shared import __version__
 from shared.app import app
+from shared.core.routing import digest_of
 from shared.storage.transport import USER_AGENT
+from tests.support.routes import SHIPPED_ROUTES
 from tools.freeze import freeze
 
 ROOT = Path(__file__).parent.parent.parent
@@ -37,14 +39,15 @@ def test_version_is_in_one_place() -> None:
 def test_start_is_logged_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The app logs its version when it starts, once in each process."""
+    """The app logs its version and the digest of its routes when it starts, once in a process."""
     monkeypatch.setenv("AcrEventsStorage", "UseDevelopmentStorage=true")
     app.cache_clear()
     with caplog.at_level(logging.INFO, "acr_webhook"):
         app()
         app()
     starts = [line for line in caplog.messages if line.startswith("acr_start ")]
-    assert starts == [f'acr_start {{"version": "{__version__}"}}']
+    fields = {"version": __version__, "routesDigest": digest_of(SHIPPED_ROUTES)}
+    assert starts == [f"acr_start {json.dumps(fields)}"]
 
 
 def test_every_release_has_frozen_schema() -> None:

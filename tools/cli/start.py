@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from tools.changed_file import ChangedFile
 from tools.cli.common import (
     DEFAULTS,
     PORT,
@@ -16,7 +17,7 @@ from tools.cli.common import (
     exit_statuses,
     say,
 )
-from tools.localhost.processes import Child, developers_app, developers_azurite, listens
+from tools.localhost.processes import ROOT, Child, developers_app, developers_azurite, listens
 
 _GONE = """
 Azurite has ended. The app responds 503, and writes each delivery to its log.
@@ -34,6 +35,7 @@ def command(
 ) -> None:
     """Start Azurite and the app, and stay until Ctrl-C."""
     say(console, f"Starting Azurite, its queues on port {queue_port}, and the app on port {port}.")
+    routes = ChangedFile(ROOT / "routes.json")
     # make reports any status but 0 as an error. Ctrl-C is the normal end of this command.
     with (
         exit_statuses(on_interrupt=0 if under_make else 130),
@@ -45,17 +47,22 @@ def command(
         say(console, f"    --data-binary @{body}\n\nAnd look at the queues:\n")
         say(console, f"  .venv/bin/python -m tools peek --queue-port {queue_port}\n")
         say(console, "Ctrl-C ends both.")
-        _watch(running, queue_port)
+        _watch(running, queue_port, routes)
 
 
-def _watch(app: Child, queue_port: int) -> None:
-    """Says when Azurite is gone and when it is back. Raises ToolError where the app has ended."""
+def _watch(app: Child, queue_port: int, routes: ChangedFile) -> None:
+    """Says when Azurite is gone or back, and when the routes have changed.
+
+    Raises ToolError where the app has ended.
+    """
     available = True
     while True:
         app.require_running()
         if listens(queue_port) != available:
             available = not available
             say(console, _BACK if available else _GONE.format(queue_port=queue_port))
+        if routes.has_changed():
+            say(console, "routes.json has changed: restart to use the new routes.")
         time.sleep(0.5)
 
 
