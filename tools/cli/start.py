@@ -19,8 +19,10 @@ from tools.cli.common import (
 )
 from tools.localhost.processes import ROOT, Child, developers_app, developers_azurite, listens
 
+# Azurite 3.37 writes its data to the disk every five seconds (LokiQueueMetadataStore, read).
 _GONE = """
 Azurite has ended. The app responds 503, and writes each delivery to its log.
+If Azurite was killed, messages of its last five seconds are gone.
 To start Azurite again, on the same port and with the same folder, run in another terminal:
 
   .venv/bin/python -m tools azurite --queue-port {queue_port}
