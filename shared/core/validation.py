@@ -28,7 +28,7 @@ class PayloadValidator:
         self._rules = {action: _rules(f"deliveries/{action}.json") for action in actions}
 
     def validate(self, document: JsonObject) -> Payload:
-        """The payload in `document`, without its null and empty fields. Sizes are written as integers.
+        """The payload in `document`, without its null and empty fields, its sizes as integers.
 
         Fields that the schema does not know stay as they are. Raises Problem (422) with all
         violations.
