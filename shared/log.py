@@ -85,14 +85,24 @@ def lost(delivery: Delivery, loss: Loss) -> None:
     """Writes `delivery`, which could not be stored, to the fallback log: error level, whole.
 
     A line that would be too long is written in numbered parts: lines with a piece of the body in
-    base64 each.
+    base64 each. Where more queues lack the event than a line has room for, all parts are written
+    again with the next queues.
     """
+    queues = loss.queues
+    if not queues:
+        _write_lost(delivery, loss, queues)
+        return
+    for start in range(0, len(queues), _MAX_NAMES):
+        _write_lost(delivery, loss, queues[start : start + _MAX_NAMES])
+
+
+def _write_lost(delivery: Delivery, loss: Loss, queues: Sequence[str] | None) -> None:
     body = encode_body(delivery.body, _MAX_BODY_BYTES)
     fields = _clipped(
         {
             "reason": loss.reason,
             "detail": loss.detail,
-            "queues": loss.queues,
+            "queues": queues,
             "receivedAt": utc_timestamp(delivery.received_at),
             "registry": delivery.registry,
             "region": delivery.region,

@@ -1,6 +1,6 @@
 """Dead letters as replay reads them from their queue."""
 
-import json
+import hashlib
 from base64 import b64decode
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,6 +8,7 @@ from typing import Any
 
 from shared.core import dead_letter
 from shared.core.delivery import Delivery
+from shared.core.parsing import decode
 from shared.core.problems import Problem
 from shared.core.schemas import validator
 from shared.core.violations import violations
@@ -22,6 +23,13 @@ class KeptDelivery:
     document: dict[str, Any]
     delivery: Delivery
 
+    @property
+    def is_damaged(self) -> bool:
+        """Whether the body is not the one whose length and SHA-256 the dead letter has."""
+        kept, body = self.delivery.body, self.document["body"]
+        found = len(kept), hashlib.sha256(kept).hexdigest()
+        return not body["truncated"] and found != (body["length"], body["sha256"])
+
     def rejected_again(self, problem: Problem) -> dict[str, Any]:
         """The dead letter with today's reasons. The body stays as it is."""
         return self.document | dead_letter.reasons(problem)
@@ -30,12 +38,12 @@ class KeptDelivery:
 def read(content: str) -> KeptDelivery | None:
     """The dead letter in the `content` of a message. None where it is something else."""
     try:
-        document = json.loads(b64decode(content, validate=True))
+        document = decode(b64decode(content, validate=True))
         if violations(_SCHEMA, document):
             return None
         body = dead_letter.decode_body(document["body"])
         received_at = datetime.fromisoformat(document["receivedAt"])
-    except (ValueError, RecursionError):
+    except ValueError:
         return None
     delivery = Delivery(
         body,

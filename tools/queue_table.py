@@ -10,7 +10,7 @@ from azure.storage.queue.aio import QueueServiceClient
 from rich.markup import escape
 from rich.table import Table
 
-from shared.core.parsing import decode
+from shared.core.parsing import MAX_DEPTH, decode
 from shared.core.text import clip
 from shared.storage.clients import connect
 from shared.storage.connections import Connection
@@ -69,7 +69,7 @@ def _parsed(content: str) -> Any:
     except ValueError:
         return content
     try:
-        return decode(content_bytes)
+        return decode(content_bytes, MAX_DEPTH + 1)  # an event is one level deeper
     except ValueError:
         return content_bytes.decode(errors="replace")
 

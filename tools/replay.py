@@ -37,6 +37,7 @@ _T = TypeVar("_T")
 
 NOT_A_DEAD_LETTER = "not a dead letter"
 TRUNCATED = "kept incomplete: it was too large for a message"
+DAMAGED = "damaged: the body does not match its length or its SHA-256"
 UNAVAILABLE = "storage-unavailable"
 
 
@@ -159,6 +160,8 @@ class Replay:
         kept = dead_letters.read(message.content)
         if kept is None:
             return NOT_A_DEAD_LETTER
+        if kept.is_damaged:
+            return DAMAGED
         if kept.document["body"]["truncated"]:
             await self._note(client, message, kept.document)
             return TRUNCATED

@@ -9,10 +9,10 @@ from typing import Any, NoReturn
 from shared.core.problems import Kind, Problem
 from shared.core.text import quoted
 
-# The deepest known delivery has two levels. .NET's reader refuses more than 64 (measured), and the
-# depth that Python's json can write differs between versions.
-MAX_DEPTH = 64
-_TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
+# The deepest known delivery has two levels. .NET's reader refuses more than 64 (measured), of which
+# the event around the payload is one. The depth that Python's json can write differs between
+# versions.
+MAX_DEPTH = 63
 
 
 def parse(body: bytes) -> dict[str, Any]:
@@ -26,17 +26,17 @@ def parse(body: bytes) -> dict[str, Any]:
     return document
 
 
-def decode(content: bytes) -> Any:
+def decode(content: bytes, most_levels: int = MAX_DEPTH) -> Any:
     """The JSON value in `content`: UTF-8, with or without a byte order mark.
 
     Raises ValueError with the error and its place. Beyond errors in the grammar of RFC 8259, these
     are errors: a member name that occurs twice in one object, a number that no double can hold,
-    more than 64 levels, half of a surrogate pair.
+    more than `most_levels`, half of a surrogate pair.
     """
     try:
         text = content.removeprefix(BOM_UTF8).decode()
         document = _DECODER.decode(text)
-        _require_transferable(document, text)
+        _require_transferable(document, text, most_levels)
     except UnicodeDecodeError as error:
         raise ValueError(f"byte {error.start} is not UTF-8") from None
     except UnicodeEncodeError:
@@ -45,16 +45,20 @@ def decode(content: bytes) -> Any:
         where = f"line {error.lineno} column {error.colno}"
         raise ValueError(f"{error.msg} at {where}" if text else "it is empty") from None
     except RecursionError:
-        raise ValueError(_TOO_DEEP) from None
+        raise ValueError(_too_deep(most_levels)) from None
     return document
 
 
-def _require_transferable(document: Any, text: str) -> None:
+def _require_transferable(document: Any, text: str, most_levels: int) -> None:
     """Raises ValueError where `document`, parsed from `text`, could not be written again."""
-    if text.count("{") + text.count("[") > MAX_DEPTH and _depth(document) > MAX_DEPTH:
-        raise ValueError(_TOO_DEEP)
+    if text.count("{") + text.count("[") > most_levels and _depth(document) > most_levels:
+        raise ValueError(_too_deep(most_levels))
     if "\\ud" in text or "\\uD" in text:
         json.dumps(document, ensure_ascii=False).encode()
+
+
+def _too_deep(most_levels: int) -> str:
+    return f"nested deeper than {most_levels} levels"
 
 
 def _problem(why: str) -> Problem:
@@ -77,10 +81,9 @@ def _finite(digits: str) -> float:
 
 
 def _integer(digits: str) -> int:
-    try:
-        return int(digits)
-    except ValueError:  # Python's own limit, 4300 digits; its message is for programmers
-        raise ValueError("a number has too many digits") from None
+    # Consumers read it as a double where it is beyond 64 bits. Python itself refuses 4,300 digits.
+    _finite(digits)
+    return int(digits)
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -28,7 +28,7 @@ class PayloadValidator:
         self._rules = {action: _rules(f"deliveries/{action}.json") for action in actions}
 
     def validate(self, document: JsonObject) -> Payload:
-        """The payload in `document`, without its null and empty fields.
+        """The payload in `document`, without its null and empty fields, its sizes as integers.
 
         Fields that the schema does not know stay as they are. Raises Problem (422) with all
         violations.
@@ -45,7 +45,15 @@ class PayloadValidator:
         if found:
             detail = f"{len(found)} violation(s), the first at {found[0].pointer or 'the top'}: "
             raise Problem(Kind.INVALID_DELIVERY, f"{detail}{found[0].detail}.", found)
+        _write_integers(payload.get("target", {}))
         return cast("Payload", payload)
+
+
+def _write_integers(target: dict[str, Any]) -> None:
+    """Makes 524 of 524.0, which is an integer for JSON Schema, but not for .NET (measured)."""
+    for name in ("size", "length"):
+        if isinstance(target.get(name), float):
+            target[name] = int(target[name])
 
 
 def _rules(name: str) -> _Rules:

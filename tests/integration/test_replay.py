@@ -262,3 +262,27 @@ async def test_unrouted_dead_letter_stays(
     await reject(storage.connection, body)
     assert _replay(storage.connection).status == 0
     assert len(await storage.documents("acr-push")) == 1
+
+
+async def test_damaged_dead_letter_stays_unchanged(storage: StorageAccount) -> None:
+    """A dead letter whose body its length or SHA-256 does not account for stays as it is."""
+    await reject(storage.connection, *(example("push", id=id_) for id_ in "0123"))
+    whole, *others = await storage.documents("acr-rejected")
+    changed, longer, other = others
+    changed["body"]["content"] = changed["body"]["content"].replace("hello-world", "hello-w0rld")
+    longer["body"]["length"] += 1
+    other["body"]["sha256"] = "0" * 64
+    twice = json.dumps(whole)[:-1] + f', "body": {json.dumps(whole["body"])}}}'
+    damaged = [json.dumps(each) for each in (changed, longer, other)]
+    messages = [b64encode(text.encode()).decode() for text in (*damaged, twice, json.dumps(whole))]
+    client = storage.service.get_queue_client("acr-rejected")
+    for message in messages:
+        await client.send_message(message)
+    result = _replay(storage.connection)
+    assert result.status == 1
+    assert re.search(r"passed +│ 1 ", result.output)
+    assert re.search(r"stays: damaged[^│]*│ 3 ", result.output)
+    assert re.search(r"stays: not a dead letter +│ 1 ", result.output)
+    stayed = {message.content for message in await client.peek_messages(max_messages=32)}
+    assert stayed == set(messages[:-1])
+    assert await storage.ids("acr-push") == [json.loads(whole["body"]["content"])["id"]]

@@ -12,7 +12,7 @@ from shared.core.normalization import to_cloud_event
 from shared.core.problems import Kind
 from shared.core.registries import AllowList
 from shared.core.routing import VALUES, Routes
-from shared.log import CONFIGURATION, DELIVERY, LOST, QUEUE, RECONCILED, START
+from shared.log import CONFIGURATION, DELIVERY, IDENTITY, LOST, QUEUE, RECONCILED, START
 from shared.reconcile.management import ACTION
 from shared.settings import NAMES
 from shared.storage import connections
@@ -106,7 +106,7 @@ def test_named_guarantee_tests_exist() -> None:
     guarantees = read("docs/architecture.md").partition("\n## Guarantees\n")[2]
     named = set(re.findall(r"`(test_\w+)`", guarantees))
     tests = "".join(file.read_text() for file in (ROOT / "tests").rglob("test_*.py"))
-    assert len(named) == 17
+    assert len(named) == 35
     assert {name for name in named if f"def {name}(" not in tests} == set()
 
 
@@ -124,7 +124,7 @@ def test_queries_use_the_log_markers() -> None:
 def test_reference_lists_every_marker() -> None:
     """docs/reference.md has a row for each marker of the log."""
     rows = re.findall(r"^\| `(acr_\w+)` \|", read("docs/reference.md"), re.MULTILINE)
-    assert set(rows) == {DELIVERY, LOST, RECONCILED, START, QUEUE, CONFIGURATION}
+    assert set(rows) == {DELIVERY, LOST, RECONCILED, START, QUEUE, CONFIGURATION, IDENTITY}
 
 
 def test_settings_table_is_complete() -> None:

@@ -180,7 +180,7 @@ async def test_unrouted_event_is_logged_or_kept(
 async def test_fallback_log_lines_stay_short(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A line of the fallback log has at most 32,768 characters, however much it reports."""
+    """Lines of the fallback log have at most 32,768 characters, and name each queue."""
     names = [f"{'q' * 58}-{number:04}" for number in range(500)]
     routes = {"routes": [{"queue": name} for name in names], "rejectedQueue": "acr-rejected"}
     pipeline = _pipeline(InMemoryQueues(*names), Routes.parse(json.dumps(routes).encode(), {}))
@@ -190,8 +190,16 @@ async def test_fallback_log_lines_stay_short(
     assert response.status == 503
     assert max(map(len, caplog.messages)) <= 32_768
     lines = [json.loads(m.partition(" ")[2]) for m in caplog.messages if m.startswith(LOST)]
-    assert b"".join(decode_body(line["body"]) for line in lines) == body
-    assert lines[0]["queues"] == [*names[:100], "and 400 more"]
+    # Each hundred queues have all parts of the body.
+    sets = [
+        lines[start : start + len(lines) // 5] for start in range(0, len(lines), len(lines) // 5)
+    ]
+    for number, parts in enumerate(sets):
+        named = names[number * 100 : number * 100 + 100]
+        assert [line["part"] for line in parts] == list(range(1, parts[0]["parts"] + 1))
+        assert all(line["queues"] == named for line in parts)
+        assert b"".join(decode_body(line["body"]) for line in parts) == body
+    assert len(sets) == 5
 
 
 async def test_fallback_log_names_failed_queue(

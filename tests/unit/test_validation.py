@@ -30,7 +30,20 @@ def test_sizes_go_to_64_bits(number: int) -> None:
     assert _pointers(example("push", target__size=number, target__length=number)) == []
 
 
-@pytest.mark.parametrize("size", [2**63, -(2**63) - 1, 0.5, "524", True, [524], {"n": 1}])
+@pytest.mark.parametrize(
+    ("written", "size"), [("524.0", 524), ("5.24e2", 524), ("-0.0", 0), ("9e18", 9 * 10**18)]
+)
+def test_size_is_written_as_integer(written: str, size: int) -> None:
+    """A size with a fraction of zero or an exponent is an integer in the payload."""
+    number = json.loads(written)
+    for action in ("push", "quarantine"):
+        target = CHECK.validate(example(action, target__size=number, target__length=number))[
+            "target"
+        ]
+        assert json.dumps([target["size"], target["length"]]) == json.dumps([size, size])
+
+
+@pytest.mark.parametrize("size", [2**63, 2.0**63, -(2**63) - 1, 0.5, "524", True, [524], {"n": 1}])
 def test_invalid_size_is_a_violation(size: object) -> None:
     """A size that is not a 64-bit integer is a violation."""
     assert _pointers(example("push", target__size=size)) == ["/target/size"]

@@ -116,8 +116,8 @@ def _system() -> str:
 _FIGURE_HEADINGS = ("median", "pairs from … to", "pairs", "target", "reached")
 
 
-def show(console: Console, figures: Sequence[Figure]) -> None:
-    """Prints the table and the chart."""
+def show(console: Console, figures: Sequence[Figure], held: Mapping[str, float]) -> None:
+    """Prints the table, the chart, and how long a page holds the event loop."""
     grid = Table("figure", title="Ratios", title_justify="left")
     for heading in _FIGURE_HEADINGS:
         grid.add_column(heading, justify="right", no_wrap=True)
@@ -125,6 +125,8 @@ def show(console: Console, figures: Sequence[Figure]) -> None:
         grid.add_row(figure.name, *figure.row(), style=None if figure.reached else "red")
     console.print(grid)
     console.print(_chart(figures))
+    for page, milliseconds in held.items():
+        console.print(f"A page of the delivery log, {page}: loop held {milliseconds:.0f} ms")
 
 
 def _chart(figures: Sequence[Figure]) -> Table:
@@ -152,8 +154,10 @@ def _bar(share: float, color: str, width: int, mark: int | None = None) -> Text:
     return text[:mark] + Text("│", "bold") + text[mark:]
 
 
-def markdown(figures: Sequence[Figure], described: Mapping[str, str]) -> str:
-    """The report: the ratios, what limits each, and the machine."""
+def markdown(
+    figures: Sequence[Figure], held: Mapping[str, float], described: Mapping[str, str]
+) -> str:
+    """The report: ratios, what limits each, how long a page holds the loop, and the machine."""
     ratios = [[figure.meaning, *figure.row()] for figure in figures]
     limits = [[figure.name, figure.limit] for figure in figures]
     return "\n".join(
@@ -171,6 +175,11 @@ def markdown(figures: Sequence[Figure], described: Mapping[str, str]) -> str:
             "What each figure cannot pass:",
             "",
             *_markdown_table(("figure", "limit"), limits),
+            "",
+            "The longest time for which reading the largest page of ACR's delivery log (8 MiB) "
+            "holds up the event loop:",
+            "",
+            *_markdown_table(("page", "ms"), [[page, f"{ms:.0f}"] for page, ms in held.items()]),
             "",
             "The machine:",
             "",

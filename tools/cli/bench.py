@@ -17,14 +17,16 @@ def command(
     Writes docs/benchmarks.md and its chart. Exit status: 0 where every target is reached, else 1.
     """
     from tools.bench import chart, report
+    from tools.bench.hold import holds
     from tools.bench.runner import Bench
 
     with exit_statuses(), progress_bar() as progress:
         bench = Bench(progress, laps=3, quick=True) if quick else Bench(progress)
         figures = list(bench.figures())
-    report.show(console, figures)
+    held = holds()
+    report.show(console, figures, held)
     if not quick:
-        written = report.markdown(figures, report.machine())
+        written = report.markdown(figures, held, report.machine())
         for file, content in ((report.REPORT, written), (chart.CHART, chart.svg(written))):
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(content, "utf-8")
