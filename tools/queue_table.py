@@ -1,6 +1,5 @@
 """The messages on the queues, as tables."""
 
-from base64 import b64decode
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,13 +9,13 @@ from azure.storage.queue.aio import QueueServiceClient
 from rich.markup import escape
 from rich.table import Table
 
-from shared.core.parsing import MAX_DEPTH, decode
 from shared.core.text import clip
 from shared.storage.clients import connect
 from shared.storage.connections import Connection
 from shared.storage.errors import is_missing, reason
 from shared.storage.transport import MESSAGES_BYTES, PAGE_BYTES, responses_up_to
 from tools.localhost.function_app import ToolError
+from tools.message_facts import content_of, facts, violation
 
 # The most that one peek returns.
 # https://learn.microsoft.com/rest/api/storageservices/peek-messages
@@ -52,7 +51,7 @@ async def peek(connection: Connection, name: str | None = None) -> AsyncIterator
                     if name:
                         raise ToolError(f"There is no queue {name}.") from None
                     continue  # it was deleted in between
-                yield Queue(each, count or 0, [_parsed(message.content) for message in messages])
+                yield Queue(each, count or 0, [content_of(message.content) for message in messages])
         except AzureError as error:
             raise ToolError(f"The queues cannot be read: {reason(error)}.") from None
 
@@ -60,18 +59,6 @@ async def peek(connection: Connection, name: str | None = None) -> AsyncIterator
 async def _names(service: QueueServiceClient) -> list[str | None]:
     with responses_up_to(PAGE_BYTES):
         return [queue.name async for queue in service.list_queues()]
-
-
-def _parsed(content: str) -> Any:
-    """The JSON value in a message. Text where it is no JSON; `content` where it is no base64."""
-    try:
-        content_bytes = b64decode(content, validate=True)
-    except ValueError:
-        return content
-    try:
-        return decode(content_bytes, MAX_DEPTH + 1)  # an event is one level deeper
-    except ValueError:
-        return content_bytes.decode(errors="replace")
 
 
 def table() -> Table:
@@ -88,10 +75,25 @@ def add(grid: Table, queue: Queue) -> None:
     for number, row in enumerate(rows):
         last = number == len(rows) - 1
         grid.add_row(
-            escape(queue.name) if number == 0 else "", *map(_printable, row), end_section=last
+            escape(queue.name) if number == 0 else "", *map(printable, row), end_section=last
         )
     if (more := queue.length - len(queue.messages)) > 0:
         grid.add_row("", f"… and {more} more", "", end_section=True)
+
+
+def fact_table(queue: Queue) -> Table:
+    """The facts of the first messages on `queue`, with its approximate length as the title."""
+    title = f"{printable(queue.name)}: about {queue.length} messages"
+    grid = Table(title=title, title_justify="left")
+    for heading in ("id", "time", "registry", "repository", "detail"):
+        grid.add_column(heading, overflow="fold")
+    for message in queue.messages:
+        about = facts(message)
+        cells = (about.id, about.time, about.registry, about.repository, about.detail)
+        grid.add_row(*(printable(cell or "") for cell in cells))
+    if (more := queue.length - len(queue.messages)) > 0:
+        grid.add_row(f"… and {more} more")
+    return grid
 
 
 def _row(message: Any) -> tuple[str, str]:
@@ -99,18 +101,11 @@ def _row(message: Any) -> tuple[str, str]:
         case {"specversion": str(), "type": str(type_), "subject": str(subject)}:
             return clip(type_.rpartition(".")[2], 80), clip(subject, 200)
         case {"reason": str(reason), "status": int(status), "errors": [*errors]}:
-            return clip(f"{reason} ({status})", 80), clip("\n".join(map(_violation, errors)), 400)
+            return clip(f"{reason} ({status})", 80), clip("\n".join(map(violation, errors)), 400)
         case _:
             return "(not ours)", clip(str(message), 200)
 
 
-def _violation(error: Any) -> str:
-    match error:
-        case {"pointer": str(pointer), "detail": str(detail)}:
-            return f"{pointer} {detail}".strip()
-    return str(error)
-
-
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """`text` without control characters for a terminal, and without rich's markup."""
     return escape("".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text))

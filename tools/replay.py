@@ -3,10 +3,9 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from azure.storage.queue import BinaryBase64EncodePolicy, QueueMessage
 from azure.storage.queue.aio import QueueClient
@@ -18,35 +17,64 @@ from shared.core.routing import RoutesError
 from shared.settings import SettingsError
 from shared.storage.clients import connect
 from shared.storage.errors import is_missing, reason
-from shared.storage.transport import MESSAGES_BYTES, responses_up_to
 from tools import dead_letters
+from tools.held_messages import CALL_SECONDS, VISIBILITY_TIMEOUT_SECONDS, HeldMessages
 from tools.localhost.function_app import ToolError
+from tools.message_facts import NOT_A_DEAD_LETTER, Facts, Selection, content_of, facts
 
-# A delivery in hand is hidden from other readers for so long, even if replay is killed.
-# https://learn.microsoft.com/rest/api/storageservices/get-messages
-VISIBILITY_TIMEOUT_SECONDS = 300
-
-# For one message, or one page of them.
-_CALL_SECONDS = 15
-
-# The most that Storage returns at once.
-# https://learn.microsoft.com/rest/api/storageservices/get-messages
-_PAGE_MESSAGES = 32
-
-_T = TypeVar("_T")
-
-NOT_A_DEAD_LETTER = "not a dead letter"
 TRUNCATED = "kept incomplete: it was too large for a message"
 DAMAGED = "damaged: the body does not match its length or its SHA-256"
 UNAVAILABLE = "storage-unavailable"
 
 
+@dataclass(frozen=True)
+class Replayed:
+    """The result for one message: the queues of its event, or why it stays."""
+
+    message: str
+    facts: Facts
+    queues: tuple[str, ...] = ()
+    stays: str | None = None
+
+
 @dataclass
 class Summary:
-    """The result of a replay: how many passed, and how many stayed, by reason."""
+    """The result of a replay: how many passed, and how many stayed, by reason.
+
+    Args:
+        passed: The selected ones that passed.
+        stayed: The selected ones that stay, by reason.
+        others: How many were not selected.
+        untried: How many are left because of `most`.
+        elsewhere: How many another reader has in hand.
+        unreleased: How many of those in hand could not be released.
+        back_at: When the latter two are visible again at the latest, if the other reader holds
+            messages for as long as this replay.
+
+    """
 
     passed: int = 0
     stayed: Counter[str] = field(default_factory=Counter)
+    others: int = 0
+    untried: int = 0
+    elsewhere: int = 0
+    unreleased: int = 0
+    back_at: str = ""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every selected message passed, and none was out of reach."""
+        return not (self.stayed or self.untried or self.elsewhere or self.unreleased)
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Who is informed: each function gets the steps of a run as they happen."""
+
+    started: Callable[[int], None] = lambda _: None
+    advanced: Callable[[], None] = lambda: None
+    seen: Callable[[Replayed], None] = lambda _: None
+    releasing: Callable[[int], None] = lambda _: None
 
 
 class Replay:
@@ -64,6 +92,7 @@ class Replay:
         queue: str | None = None,
         hold: int = VISIBILITY_TIMEOUT_SECONDS,
         dry_run: bool = False,
+        selection: Selection | None = None,
     ) -> None:
         """Raises ToolError where settings or routes cannot be used."""
         self.summary = Summary()
@@ -78,109 +107,91 @@ class Replay:
         self._queue = queue or self._app.routes.rejected_queue
         self._hold = hold
         self._dry_run = dry_run
-        # The pop receipts of the messages that stay, by message id. They are hidden until the end,
-        # so that each message is received once.
-        self._stayed: dict[str, str | None] = {}
+        self._selection = selection or Selection()
 
-    async def run(
-        self, most: int | None, started: Callable[[int], None], advanced: Callable[[], None]
-    ) -> None:
+    async def run(self, most: int | None, watcher: Watcher | None = None) -> None:
         """Replays up to `most` messages (None: as many as there are when it begins).
 
-        `started` gets their number, `advanced` is called after each. Raises ToolError
-        where Storage does not respond; `summary` has the result until then.
+        Raises ToolError where Storage does not respond; `summary` has the result until then.
         """
+        watcher = watcher or Watcher()
         async with connect(self._app.settings.storage) as service:
             client = service.get_queue_client(
                 self._queue, message_encode_policy=BinaryBase64EncodePolicy()
             )
             try:
-                async with asyncio.timeout(_CALL_SECONDS):
-                    properties = await client.get_queue_properties()
-                # Never too low. Deliveries that are refused meanwhile wait for the next replay.
-                # https://learn.microsoft.com/rest/api/storageservices/get-queue-metadata
-                there = properties.approximate_message_count or 0
-                there = there if most is None else min(most, there)
-                started(there)
-                try:
-                    async for page in self._pages(client, there):
-                        async with asyncio.TaskGroup() as group:
-                            for message in page:
-                                group.create_task(self._one(client, message, advanced))
-                finally:
-                    await self._release(client)
+                await self._all(client, most, watcher)
             except Exception as error:  # noqa: BLE001 (on unusual responses the SDK raises anything)
                 if not is_missing(error):
                     raise ToolError(f"{self._queue} cannot be replayed: {reason(error)}.") from None
                 if self._is_named:
                     raise ToolError(f"There is no queue {self._queue}.") from None
-                started(0)
+                watcher.started(0)
             finally:
                 await self._app.queues.close()
 
-    async def _pages(self, client: QueueClient, most: int) -> AsyncIterator[list[QueueMessage]]:
+    async def _all(self, client: QueueClient, most: int | None, watcher: Watcher) -> None:
+        held = HeldMessages(client, self._hold)
+        summary = self.summary
+        # Deliveries that are refused meanwhile wait for the next replay.
+        there = await held.count()
+        chosen = there if most is None else min(most, there)
+        watcher.started(chosen)
         met = 0
-        while met < most:
-            page = await _finish_first(self._take(client, min(_PAGE_MESSAGES, most - met)))
-            if page is None:
-                return
-            met += len(page)
-            yield page
-
-    async def _take(self, client: QueueClient, size: int) -> list[QueueMessage] | None:
-        """Up to `size` messages that are new to this replay. None where the queue has no more."""
-        with responses_up_to(MESSAGES_BYTES):
-            messages = [
-                message
-                async for message in client.receive_messages(
-                    max_messages=size, messages_per_page=size, visibility_timeout=self._hold
-                )
-            ]
-        # A message that is held for longer than it is hidden is received again: it is known.
-        page = [message for message in messages if message.id not in self._stayed]
-        self._stayed |= {message.id: message.pop_receipt for message in messages}
-        return page if messages else None
-
-    async def _one(
-        self, client: QueueClient, message: QueueMessage, advanced: Callable[[], None]
-    ) -> None:
         try:
-            async with asyncio.timeout(_CALL_SECONDS):
-                reason = await self._replayed(client, message)
+            async for page in held.pages(chosen):
+                met += len(page)
+                async with asyncio.TaskGroup() as group:
+                    for message in page:
+                        group.create_task(self._one(held, message, watcher))
+            summary.elsewhere = held.elsewhere
+            summary.untried = 0 if held.elsewhere else there - met
+        finally:
+            await held.release(watcher.releasing, watcher.advanced)
+            summary.unreleased = held.unreleased
+            summary.back_at = held.back_at().isoformat()
+
+    async def _one(self, held: HeldMessages, message: QueueMessage, watcher: Watcher) -> None:
+        about = facts(content_of(message.content))
+        if not self._selection.matches(about):
+            self.summary.others += 1
+            watcher.advanced()
+            return
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                result = await self._replayed(held, message, about)
         except Exception:  # noqa: BLE001 (on unusual responses the SDK raises anything)
-            reason = UNAVAILABLE
-        if reason is None:
+            result = Replayed(message.id, about, stays=UNAVAILABLE)
+        if result.stays is None:
             self.summary.passed += 1
         else:
-            self.summary.stayed[reason] += 1
-        advanced()
+            self.summary.stayed[result.stays] += 1
+        watcher.seen(result)
+        watcher.advanced()
 
-    async def _replayed(self, client: QueueClient, message: QueueMessage) -> str | None:
-        """Replays one message. Returns why it stays, None where it passed."""
+    async def _replayed(self, held: HeldMessages, message: QueueMessage, about: Facts) -> Replayed:
         kept = dead_letters.read(message.content)
         if kept is None:
-            return NOT_A_DEAD_LETTER
+            return Replayed(message.id, about, stays=NOT_A_DEAD_LETTER)
         if kept.is_damaged:
-            return DAMAGED
+            return Replayed(message.id, about, stays=DAMAGED)
         if kept.document["body"]["truncated"]:
-            await self._note(client, message, kept.document)
-            return TRUNCATED
+            await self._note(held, message, kept.document)
+            return Replayed(message.id, about, stays=TRUNCATED)
         try:
             document = self._app.pipeline.parse(kept.delivery)
             routed = self._app.pipeline.route(document, kept.delivery)
         except Problem as problem:
-            await self._note(client, message, kept.rejected_again(problem))
-            return problem.kind.reason
-        if self._dry_run:
-            return None
-        if await self._app.pipeline.enqueue(routed):
-            return UNAVAILABLE
-        await client.delete_message(message)
-        del self._stayed[message.id]
-        return None
+            await self._note(held, message, kept.rejected_again(problem))
+            return Replayed(message.id, about, stays=problem.kind.reason)
+        if not self._dry_run:
+            if await self._app.pipeline.enqueue(routed):
+                return Replayed(message.id, about, stays=UNAVAILABLE)
+            await held.delete(message)
+        return Replayed(message.id, about, tuple(routed.queues))
 
     async def _note(
-        self, client: QueueClient, message: QueueMessage, document: dict[str, Any]
+        self, held: HeldMessages, message: QueueMessage, document: dict[str, Any]
     ) -> None:
         """Replaces the dead letter in `message` by `document`, with one more attempt.
 
@@ -193,41 +204,5 @@ class Replay:
             updated = {**document, "attempts": attempts, "errors": errors}
             content = json.dumps(updated, ensure_ascii=False, separators=(",", ":")).encode()
             if len(content) <= MAX_MESSAGE_BYTES:
-                await _finish_first(self._replace(client, message, content))
+                await held.replace(message, content)
                 return
-
-    async def _replace(self, client: QueueClient, message: QueueMessage, content: bytes) -> None:
-        updated = await client.update_message(
-            message, content=content, visibility_timeout=self._hold
-        )
-        self._stayed[message.id] = updated.pop_receipt
-
-    async def _release(self, client: QueueClient) -> None:
-        """Makes the messages that stay visible to other readers again."""
-        stayed = list(self._stayed.items())
-        for start in range(0, len(stayed), _PAGE_MESSAGES):
-            releases = (
-                client.update_message(id_, pop_receipt=receipt, visibility_timeout=0)
-                for id_, receipt in stayed[start : start + _PAGE_MESSAGES]
-            )
-            # A message that cannot be released becomes visible when its time is over.
-            await asyncio.gather(*releases, return_exceptions=True)
-
-
-async def _finish_first(call: Coroutine[Any, Any, _T]) -> _T:
-    """Awaits a call that hides messages. A cancellation waits for its end.
-
-    Only then the receipts for releasing the messages are known.
-    """
-
-    async def bounded() -> _T:
-        async with asyncio.timeout(_CALL_SECONDS):
-            return await call
-
-    running = asyncio.create_task(bounded())
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        with suppress(Exception):
-            await running
-        raise

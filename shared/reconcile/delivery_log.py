@@ -19,6 +19,7 @@ from enum import Enum
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from shared.core.delivery import Delivery
 from shared.core.normalization import is_traceparent
 from shared.core.parsing import decode
 from shared.core.responses import is_problem_details
@@ -88,6 +89,22 @@ class Window:
             return Verdict.OLD
         # Clocks differ: a timestamp a little ahead of ours is young too.
         return Verdict.YOUNG if abs(self.now - at) < YOUNG else Verdict.MISSED
+
+
+def to_delivery(entry: Entry, login_server: str, now: datetime) -> Delivery:
+    """The delivery of `entry`, recovered at `now`.
+
+    `login_server`: that of the webhook's registry, for a delivery and a URL that name none.
+    """
+    names_none = entry.registry is None and not entry.names_registry
+    return Delivery(
+        entry.body,
+        login_server if names_none else entry.registry,
+        entry.traceparent,
+        now,
+        recovered_at=now,
+        region=entry.region,
+    )
 
 
 def read(entry: Any, window: Window) -> Entry:

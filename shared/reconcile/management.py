@@ -134,8 +134,9 @@ def _reason(error: Exception) -> str:
         return f"{error}{_CHECK}"
     if isinstance(error, TokenUnavailable):
         return (
-            "could not get an access token for the management API: give the app an identity, and "
-            "name it in AcrManagement__credential and AcrManagement__clientId"
+            "could not get an access token for the management API: on a developer's machine run "
+            "`az login`; in Azure give the app an identity, and name it in "
+            "AcrManagement__credential and AcrManagement__clientId"
         )
     if isinstance(error, TimeoutError):
         return f"no response within {_PAGE_SECONDS} seconds: the next run tries again"

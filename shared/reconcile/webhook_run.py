@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from shared import log
-from shared.core.delivery import Delivery
 from shared.core.problems import Kind, Problem
 from shared.core.text import quoted
 from shared.core.webhooks import Webhook
@@ -17,7 +16,7 @@ from shared.pipeline import Pipeline
 from shared.reconcile import delivery_log
 from shared.reconcile.delivery_log import Entry, Verdict, Window
 from shared.reconcile.lease import Lease, LeaseHeldError
-from shared.reconcile.ledger import Ledger, row_key
+from shared.reconcile.ledger import Ledger, entry_key
 from shared.reconcile.management import Management
 from shared.reconcile.page import DeliveryLogUnavailable
 from shared.reconcile.report import (
@@ -133,7 +132,7 @@ class WebhookRun:
         for each in entries:
             entry = delivery_log.read(each, self._plan.window)
             if entry.verdict in (Verdict.MISSED, Verdict.MALFORMED, Verdict.OLD):
-                self._list(_key(entry))
+                self._list(entry_key(entry))
             if entry.verdict in (Verdict.MISSED, Verdict.MALFORMED):
                 missed.append(entry)
             else:
@@ -161,7 +160,7 @@ class WebhookRun:
         if not missed:
             return
         # Of entries with one id, the first counts.
-        once = {_key(entry): entry for entry in reversed(missed)}
+        once = {entry_key(entry): entry for entry in reversed(missed)}
         self.report.entries[LISTED_TWICE] += len(missed) - len(once)
         new = await self._new(once)
         if new and not self._plan.dry_run:
@@ -191,14 +190,8 @@ class WebhookRun:
         key, entry = missed
         count = self.report.entries
         now = datetime.now(UTC)
-        delivery = Delivery(
-            entry.body,
-            self._registry(entry),
-            entry.traceparent,
-            now,
-            recovered_at=now,
-            region=entry.region,
-        )
+        login_server = self._plan.login_server(self._webhook)
+        delivery = delivery_log.to_delivery(entry, login_server, now)
         problem = None
         if entry.verdict is Verdict.MALFORMED:
             log_of = f"the delivery log of {self._webhook.label}"
@@ -217,13 +210,14 @@ class WebhookRun:
         count[REJECTED_NOW if outcome.response.status >= 400 else RECOVERED] += 1
         if self._known is not None:
             self._known[key] = now
-        await self._ledger.add(self._webhook, key, now)
-
-    def _registry(self, entry: Entry) -> str | None:
-        """The registry parameter of the delivery's URL, or else the webhook's own registry."""
-        if entry.registry is not None or entry.names_registry:
-            return entry.registry
-        return self._plan.login_server(self._webhook)
+        await self._ledger.add(
+            self._webhook,
+            key,
+            now,
+            outcome=outcome.name,
+            queues=outcome.fields.get("queues"),
+            region=entry.region,
+        )
 
     async def _forget(self) -> None:
         """Removes old ledger rows that the delivery log, read to its end, no longer lists."""
@@ -232,7 +226,3 @@ class WebhookRun:
         old = {key for key, at in self._known.items() if at < self._plan.horizon} - self._listed
         if old:
             await self._ledger.remove(self._webhook, old)
-
-
-def _key(entry: Entry) -> str:
-    return row_key("entry" if entry.verdict is Verdict.MALFORMED else "event", entry.id)

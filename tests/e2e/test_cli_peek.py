@@ -4,6 +4,7 @@ import json
 from base64 import b64encode
 
 from tests.support.commands import run_tools
+from tests.support.deliveries import example, reject
 from tests.support.storage import StorageAccount
 from tools.localhost import processes
 from tools.localhost.ports import free_port
@@ -16,12 +17,47 @@ async def test_peek_leaves_messages_on_queues(
     run_tools("send", "push", "--url", function_url)
     run_tools("send", "push", "--url", function_url, "--registry", "not a host")
     for _ in range(2):
-        result = run_tools("peek", AcrEventsStorage=azurite)
+        result = run_tools("peek", AcrEventsStorage=azurite, COLUMNS="300")
         assert result.status == 0, result.errors
         assert "ImagePushed" in result.output
         assert "invalid-delivery (422)" in result.output
     one = run_tools("peek", "acr-push", "--json", AcrEventsStorage=azurite)
     assert [json.loads(line)["subject"] for line in one.output.splitlines()] == ["hello-world:v1"]
+
+
+async def test_peek_shows_facts(storage: StorageAccount, azurite: str) -> None:
+    """`peek` shows the count of each queue, and what each message is about."""
+    await reject(azurite, example("push", id="one"))
+    result = run_tools("peek", AcrEventsStorage=azurite, COLUMNS="300")
+    assert "about 1 messages" in result.output
+    [row] = [line for line in result.output.splitlines() if "│ one " in line]
+    assert "myregistry.azurecr.io" in row
+    assert "hello-world" in row
+    assert "registry-not-allowed (403)" in row
+
+
+async def test_peek_all_counts_dead_letters(storage: StorageAccount, azurite: str) -> None:
+    """`peek --all` counts every dead letter by reason and registry, and releases them all."""
+    await reject(azurite, *(example("push", id=str(number)) for number in range(40)), b"{")
+    result = run_tools("peek", "--all", "--yes", "--json", AcrEventsStorage=azurite)
+    assert result.status == 0, result.errors
+    assert [json.loads(line) for line in result.output.splitlines()] == [
+        {
+            "reason": "registry-not-allowed",
+            "registry": "myregistry.azurecr.io",
+            "deadLetters": 40,
+        },
+        {"reason": "not-json", "registry": None, "deadLetters": 1},
+    ]
+    assert "do not see them" in result.errors
+    client = storage.service.get_queue_client("acr-rejected")
+    assert len([m async for m in client.receive_messages(max_messages=100)]) == 41
+    hidden = run_tools("peek", "--all", "--yes", AcrEventsStorage=azurite)
+    assert hidden.status == 1
+    assert "41 messages are in another reader's hand" in hidden.errors
+    refused = run_tools("peek", "acr-push", "--all", "--yes", AcrEventsStorage=azurite)
+    assert refused.status == 1
+    assert "peek takes no message off an event queue" in refused.errors
 
 
 FOREIGN_MESSAGES = [

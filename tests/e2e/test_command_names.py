@@ -36,10 +36,27 @@ def test_commands_keep_names_and_options() -> None:
             "--concurrency",
         },
         "clear": {"--queue-port", "--yes", "--account"},
-        "replay": {"--dry-run", "--max", "--queue", "--hold", "--queue-port"},
-        "reconcile": {"--webhook", "--since", "--dry-run", "--queue-port"},
-        "peek": {"QUEUE", "--queue-port", "--json"},
-        "bench": set(),
+        "replay": {
+            "--dry-run", "--max", "--queue", "--hold", "--reason", "--registry", "--id", "--since",
+            "--json", "--queue-port",
+        },
+        "reconcile": {"--webhook", "--since", "--dry-run", "--json", "--queue-port"},
+        "resend": {"FILE", "--webhook", "--dry-run", "--json", "--queue-port"},
+        "discard": {
+            "--reason", "--registry", "--id", "--since", "--all", "--file", "--hold", "--yes",
+            "--json", "--queue-port",
+        },
+        "audit": {
+            "--since", "--until", "--webhook", "--fallback-log", "--expect-queued", "--hold",
+            "--yes", "--json", "--queue-port",
+        },
+        "redeliver": {
+            "--id", "--since", "--until", "--webhook", "--queue", "--dry-run", "--json",
+            "--queue-port",
+        },
+        "peek": {"QUEUE", "--all", "--hold", "--yes", "--json", "--queue-port"},
+        "trace": {"ID_", "--webhook", "--json", "--queue-port"},
+        "bench": {"--quick"},
         "routes check": {"--file"},
         "routes explain": {
             "ACTION", "REFERENCE", "--registry", "--region", "--media-type", "--file",

@@ -99,10 +99,12 @@ async def test_replay_dry_run_changes_nothing(storage: StorageAccount) -> None:
 
 
 async def test_max_option_limits_replay(storage: StorageAccount) -> None:
-    """Replay handles no more dead letters than `--max` allows."""
+    """Replay handles no more dead letters than `--max` allows, and fails while some are left."""
     deliveries = [example("push", id=str(number)) for number in range(40)]
     await reject(storage.connection, *deliveries)
-    assert _replay(storage.connection, "--max", "35").status == 0
+    limited = _replay(storage.connection, "--max", "35")
+    assert limited.status == 1
+    assert re.search(r"left because of --max +│ 5 ", limited.output)
     assert len(await storage.documents("acr-push")) == 35
     assert len(await storage.documents("acr-rejected")) == 5
 
@@ -254,7 +256,7 @@ async def test_unrouted_dead_letter_stays(
     with monkeypatch.context() as patch:
         patch.setattr(Routes, "load", lambda _: no_routes)
         replaying = Replay({"AcrEventsStorage": storage.connection})
-    await replaying.run(None, lambda _: None, lambda: None)
+    await replaying.run(None)
     assert replaying.summary.stayed == {"unrouted": 1}
     [dead_letter] = await storage.documents("acr-rejected")
     assert (dead_letter["reason"], dead_letter["attempts"]) == ("unrouted", 1)

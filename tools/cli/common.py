@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from tools.cli import output
 from tools.localhost.function_app import ToolError, local_settings
 from tools.localhost.ports import free_azurite_port
 from tools.localhost.processes import ROOT, Child, azurite, bypass_proxies, connection_string
@@ -81,7 +82,8 @@ def _before_every_command(
 def exit_statuses(*, on_interrupt: int = 130) -> Iterator[None]:
     """Turns an error that the user can correct into a message and exit status 1.
 
-    Ctrl-C ends with the exit status `on_interrupt`, another signal with 128 and its number.
+    Ctrl-C ends with the exit status `on_interrupt`, another signal with 128 and its number. So does
+    a closed pipe: 141.
     """
 
     def stop(number: int, _: object) -> None:
@@ -94,6 +96,10 @@ def exit_statuses(*, on_interrupt: int = 130) -> Iterator[None]:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        output.discard_output()
+        raise typer.Exit(128 + signal.SIGPIPE) from None
     except ToolError as error:
         errors.print("[red]Error:[/] ", end="")
         errors.print(str(error), markup=False, highlight=False, soft_wrap=True)
@@ -115,7 +121,11 @@ def run(main: Coroutine[Any, Any, None]) -> None:
 
         for number in (signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, stop, number)
-        await running
+        output.STOPS.append(stop)
+        try:
+            await running
+        finally:
+            output.STOPS.remove(stop)
 
     try:
         asyncio.run(stoppable())
@@ -187,7 +197,7 @@ def say(to: Console, text: str) -> None:
 
 
 def progress_bar() -> Progress:
-    """A progress bar on standard error."""
+    """A progress bar on standard error, if that is a terminal."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -195,4 +205,6 @@ def progress_bar() -> Progress:
         TimeElapsedColumn(),
         console=errors,
         transient=True,
+        # Elsewhere, its last state would stand in front of the next line.
+        disable=not errors.is_terminal,
     )

@@ -1,7 +1,7 @@
 """`reconcile`: recover missed deliveries from the registry's delivery log."""
 
-from datetime import UTC, datetime
-from typing import Annotated
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,16 +13,17 @@ from tools.cli.common import (
     progress_bar,
     run,
     say,
-    target,
 )
+from tools.cli.delivery_logs import Webhooks, app_of
+from tools.cli.output import AsJson, emit, utc
 from tools.localhost.function_app import ToolError
+
+if TYPE_CHECKING:
+    from shared.reconcile.report import Report
 
 
 def command(
-    webhook: Annotated[
-        list[str] | None,
-        typer.Option(help="Resource id of a webhook; several are allowed. Else ACR_WEBHOOKS."),
-    ] = None,
+    webhook: Webhooks = None,
     since: Annotated[
         datetime | None,
         typer.Option(help="Ignore earlier deliveries (UTC; ACR_RECOVERED_DAYS at most)."),
@@ -30,30 +31,17 @@ def command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what was missed; change nothing.")
     ] = False,
+    as_json: AsJson = False,
     queue_port: LocalQueuePort = None,
 ) -> None:
     """Read the registry's delivery log, and recover deliveries that never arrived.
 
     Exit status: 0 where nothing is left to recover, else 1.
     """
-    from rich.table import Table
-
-    from shared.app import App
     from shared.reconcile.runner import Reconciliation
-    from shared.settings import ReconcileSettings
 
     with exit_statuses():
-        given = target(queue_port).app_settings
-        if webhook:
-            given["ACR_WEBHOOKS"] = ",".join(webhook)
-        try:
-            app = App.from_environment(given, registry_waits=False)
-            settings = ReconcileSettings.read(given)
-        except ValueError as error:
-            raise ToolError(str(error)) from None
-        if not settings.webhooks:
-            raise ToolError("No webhook is named: use --webhook or set ACR_WEBHOOKS.")
-
+        app, settings = app_of(queue_port, webhook)
         with progress_bar() as progress:
             task = progress.add_task("Reading the delivery log", total=None)
             reconciling = Reconciliation(
@@ -61,7 +49,7 @@ def command(
                 app.routes,
                 app.queues,
                 settings,
-                since=since and since.replace(tzinfo=since.tzinfo or UTC),
+                since=utc(since),
                 dry_run=dry_run,
                 seconds=None,
                 advanced=lambda count: progress.advance(task, count),
@@ -78,22 +66,45 @@ def command(
             try:
                 run(reconcile())
             finally:
+                progress.stop()
                 # However the run ended, it did this much.
-                title = "Dry run: nothing was changed" if dry_run else None
-                grid = Table("webhook", "deliveries", "", title=title)
-                for report in reconciling.reports:
-                    rows = [(name, str(count)) for name, count in report.entries.items() if count]
-                    for number, (name, count) in enumerate(rows or [("none", "0")]):
-                        grid.add_row("" if number else report.webhook.label, name, count)
-                console.print(grid)
+                if as_json:
+                    for report in reconciling.reports:
+                        emit(_line(report))
+                else:
+                    _show(reconciling.reports, dry_run=dry_run)
         for report in reconciling.reports:
-            if report.timed_out:
-                say(
-                    console,
-                    f"{report.webhook.label}: {report.timed_out} of these timed out: the registry "
-                    "got no response within five seconds (504).",
-                )
             if report.error:
                 say(errors, f"{report.webhook.label}: {report.error}")
     if not all(report.is_done for report in reconciling.reports):
         raise typer.Exit(1)
+
+
+def _line(report: "Report") -> dict[str, object]:
+    return {
+        "webhook": report.webhook.id,
+        "deliveries": {name: count for name, count in report.entries.items() if count},
+        "timedOut": report.timed_out,
+        "error": report.error,
+    }
+
+
+def _show(reports: list["Report"], *, dry_run: bool) -> None:
+    from rich.table import Table
+
+    title = "Dry run: nothing was changed" if dry_run else None
+    grid = Table("webhook", "deliveries", "", title=title)
+    for report in reports:
+        rows = [(name, str(count)) for name, count in report.entries.items() if count]
+        if report.error:
+            rows.append(("not completed", ""))
+        for number, (name, count) in enumerate(rows or [("none", "0")]):
+            grid.add_row("" if number else report.webhook.label, name, count)
+    console.print(grid)
+    for report in reports:
+        if report.timed_out:
+            say(
+                console,
+                f"{report.webhook.label}: {report.timed_out} of these timed out: the registry "
+                "got no response within five seconds (504).",
+            )
