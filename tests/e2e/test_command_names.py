@@ -28,7 +28,7 @@ def test_commands_keep_names_and_options() -> None:
         "host": {
             "--port", "--local-settings", "--no-local-settings", "--app", "--timers-at-once",
         },
-        "start": {"--port", "--queue-port"},
+        "start": {"--port", "--queue-port", "--delivery-log"},
         "azurite": {"--queue-port"},
         "demo": set(),
         "send": {
