@@ -58,9 +58,9 @@ def test_commands_keep_names_and_options() -> None:
         "peek": {"QUEUE", "--all", "--hold", "--yes", "--json", "--queue-port"},
         "trace": {"ID_", "--webhook", "--json", "--queue-port"},
         "bench": {"--quick"},
-        "routes check": {"--file"},
+        "routes check": {"--file", "--url"},
         "routes explain": {
-            "ACTION", "REFERENCE", "--registry", "--region", "--media-type", "--file",
+            "WHAT", "REFERENCE", "--registry", "--region", "--media-type", "--file",
         },
     }  # fmt: skip
 
