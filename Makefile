@@ -54,8 +54,9 @@ node_modules/installed: node_modules/run
 demo: .venv/run node_modules/run ## run the app and Azurite, send every kind of delivery, end both
 	@.venv/bin/python -m tools demo
 
-start: .venv/run node_modules/run ## Azurite and the app until Ctrl-C (PORT=7071 QUEUE_PORT=10001)
-	@exec .venv/bin/python -m tools start --under-make --port $(PORT) --queue-port $(QUEUE_PORT)
+start: .venv/run node_modules/run ## Azurite and the app until Ctrl-C (PORT=7071 QUEUE_PORT=10001 DELIVERY_LOG=1)
+	@exec .venv/bin/python -m tools start --under-make --port $(PORT) --queue-port $(QUEUE_PORT) \
+		$(if $(DELIVERY_LOG),--delivery-log)
 
 test-unit: .venv/installed ## the pure tests: no network, no Node.js (seconds)
 	@$(PYTEST) -n logical tests/unit

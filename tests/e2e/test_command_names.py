@@ -4,6 +4,7 @@ from typing import Any, cast
 
 from typer.main import get_command
 
+from tests.support.documents import ROOT
 from tools.cli import app as command_line
 
 
@@ -28,7 +29,7 @@ def test_commands_keep_names_and_options() -> None:
         "host": {
             "--port", "--local-settings", "--no-local-settings", "--app", "--timers-at-once",
         },
-        "start": {"--port", "--queue-port"},
+        "start": {"--port", "--queue-port", "--delivery-log"},
         "azurite": {"--queue-port"},
         "demo": set(),
         "send": {
@@ -57,8 +58,19 @@ def test_commands_keep_names_and_options() -> None:
         "peek": {"QUEUE", "--all", "--hold", "--yes", "--json", "--queue-port"},
         "trace": {"ID_", "--webhook", "--json", "--queue-port"},
         "bench": {"--quick"},
-        "routes check": {"--file"},
+        "routes check": {"--file", "--url"},
         "routes explain": {
-            "ACTION", "REFERENCE", "--registry", "--region", "--media-type", "--file",
+            "WHAT", "REFERENCE", "--registry", "--region", "--media-type", "--file",
         },
     }  # fmt: skip
+
+
+def test_every_command_is_documented() -> None:
+    """A document names every command of an operator, with each of its public options."""
+    text = "\n".join(file.read_text() for file in (ROOT / "docs").glob("*.md"))
+    root = cast("Any", get_command(command_line))
+    operator = ("peek", "trace", "replay", "discard", "reconcile", "redeliver", "resend", "audit")
+    for name in operator:
+        assert f"python -m tools {name}" in text or f"`{name}" in text
+        options = {each for each in _options(root.commands[name]) if each.startswith("--")}
+        assert {each for each in options if f"{each}" not in text} == set()

@@ -153,7 +153,7 @@ async def test_failed_ledger_write_repeats_event(
     patch = (
         "from shared.reconcile.ledger import Ledger\n"
         "from shared.reconcile.table import LedgerUnavailable\n"
-        "async def add(*_): raise LedgerUnavailable('the table is away')\n"
+        "async def add(*_, **__): raise LedgerUnavailable('the table is away')\n"
         "Ledger.add = add"
     )
     result = await reconcile(patch=patch)

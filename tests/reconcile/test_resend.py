@@ -13,6 +13,7 @@ from tests.support.commands import Command, Ended
 from tests.support.deliveries import recent
 from tests.support.registry import EVENTS, Reconcile, Registry
 from tests.support.storage import StorageAccount
+from tools.recovery import fallback_log
 
 
 def _lose(body: dict[str, Any], queues: list[str] | None = None, region: str | None = None) -> None:
@@ -96,6 +97,20 @@ async def test_resend_and_reconcile_send_once(
     events = await storage.documents("acr-push")
     assert sorted(event["id"] for event in events) == sorted([first["id"], *[second["id"]] * 2])
     assert [event.get("acrregion") for event in events].count("westeurope") == 1
+
+
+def test_many_queues_are_joined(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    """A delivery whose queues need several lines is one delivery that lacks all of them."""
+    queues = [f"acr-queue-{number}" for number in range(250)]
+    _lose({**recent(), "future": "€" * 5_000}, queues)
+    lines = [message for message in caplog.messages if message.startswith("acr_lost")]
+    assert len(lines) > 3
+    file = tmp_path / "log.txt"
+    file.write_text("\n".join([*lines, *lines]))
+    found = fallback_log.read(file)
+    assert found.unusable == []
+    [lost] = found.lost
+    assert lost.queues == tuple(queues)
 
 
 async def test_unusable_lines_fail(

@@ -13,7 +13,7 @@ from azure.data.tables.aio import TableClient
 
 from shared.core.webhooks import Webhook
 from shared.reconcile.lease import Lease
-from shared.reconcile.ledger import Ledger, row_key
+from shared.reconcile.ledger import Ledger, Row, row_key
 from shared.reconcile.table import TABLE, LedgerUnavailable
 from shared.storage.connections import Connection, ConnectionString, Identity, Principal
 from shared.storage.credentials import TokenUnavailable
@@ -47,6 +47,37 @@ def test_ledger_row_keys_are_stable() -> None:
     assert row_key("webhook", "/a\ud800") == hashlib.sha256(b"webhook /a\\ud800").hexdigest()
     digest = "8591087f20ee43ab351638843c060392db28fcb72eeb630134795ff4c684dea0"
     assert row_key("event", "x") == digest
+
+
+async def test_row_has_outcome_and_queues(ledger: Ledger) -> None:
+    """A row can have outcome, queues and region."""
+    table = Table()
+    ledger._table = cast("TableClient", table)
+    await ledger.add(
+        WEBHOOK, "row", NOW, outcome="accepted", queues=["a", "b"], region="westeurope"
+    )
+    assert table.calls[0][1] == {
+        "PartitionKey": PARTITION,
+        "RowKey": "row",
+        "at": NOW,
+        "outcome": "accepted",
+        "queues": "a,b",
+        "region": "westeurope",
+    }
+
+
+async def test_old_rows_stay_valid(ledger: Ledger) -> None:
+    """A row of version 0.9.0, without outcome and queues, is a recovered delivery."""
+
+    class Rows:
+        @staticmethod
+        async def query_entities(*_: object, **__: object) -> AsyncIterator[dict[str, object]]:
+            yield {"RowKey": "old", "at": NOW}
+            yield {"RowKey": "new", "at": NOW, "outcome": "accepted", "queues": "a,b"}
+
+    ledger._table = cast("TableClient", Rows())
+    assert await ledger.rows() == [Row("old", NOW), Row("new", NOW, "accepted", ("a", "b"))]
+    assert await ledger.entries(WEBHOOK) == {"old": NOW, "new": NOW}
 
 
 async def test_recovered_delivery_is_a_row(ledger: Ledger) -> None:

@@ -300,7 +300,7 @@ class _Azure:
     async def entries(self, _: Webhook) -> dict[str, datetime]:
         return {_sha256("event known"): NOW}
 
-    async def add(self, _: Webhook, key: str, _now: datetime) -> None:
+    async def add(self, _: Webhook, key: str, _now: datetime, **_about: object) -> None:
         self.added.append(key)
 
     async def acquire_or_renew(self) -> bool:

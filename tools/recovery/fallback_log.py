@@ -54,7 +54,21 @@ def read(file: Path) -> FallbackLog:
         raise ToolError(f"{file} has no line {LOST}.")
     for pieces in parts.values():
         _add(found, pieces)
+    found.lost = _merged(found.lost)
     return found
+
+
+def _merged(lost: list[Lost]) -> list[Lost]:
+    """Each delivery once. One that lacks many queues is written several times, for some of them."""
+    merged: dict[Delivery, Lost] = {}
+    for each in lost:
+        before = merged.get(each.delivery)
+        queues = each.queues
+        if before:
+            known = before.queues is not None and queues is not None
+            queues = (*(before.queues or ()), *(queues or ())) if known else None
+        merged[each.delivery] = Lost(each.delivery, queues, each.id)
+    return list(merged.values())
 
 
 def _lines(text: str) -> Iterator[str]:
@@ -83,7 +97,8 @@ def _strings(value: Any) -> Iterator[str]:
 def _key(members: dict[str, Any]) -> tuple[Any, ...]:
     """What the parts of one delivery have in common."""
     names = ("receivedAt", "invocation", "registry", "region", "parts")
-    return (members["body"]["sha256"], *(members.get(name) for name in names))
+    queues = tuple(members.get("queues") or ())
+    return (members["body"]["sha256"], queues, *(members.get(name) for name in names))
 
 
 def _add(found: FallbackLog, pieces: dict[int, dict[str, Any]]) -> None:
