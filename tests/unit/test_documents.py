@@ -20,7 +20,8 @@ from tests.support.deliveries import payload
 from tests.support.documents import DOCUMENTS, ROOT, block, blocks, prose, read
 from tools import examples
 
-_README_LINES = 220
+# Without the output of the demo, which grows with each action.
+_README_LINES = 180
 
 # A path of the project, as diagrams and text name modules and folders: from the root.
 _PATH = re.compile(
@@ -45,8 +46,9 @@ def _section(text: str, begin: str, end: str) -> str:
 
 
 def test_readme_is_short() -> None:
-    """README.md has at most 220 lines."""
-    assert len(read("README.md").splitlines()) <= _README_LINES
+    """README.md has at most 180 lines, without the output that is folded."""
+    shown = re.sub(r"<details>.*?</details>", "", read("README.md"), flags=re.DOTALL)
+    assert len(shown.splitlines()) <= _README_LINES
 
 
 @_any_document
