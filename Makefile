@@ -20,7 +20,7 @@ NPM := --no-audit --no-fund --no-update-notifier --loglevel=http
 .PHONY: help install demo start test-unit test test-older test-az mutants lock bench bench-quick lint clean
 
 help: ## this list
-	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s%s\n", $$1, $$2}'
+	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-17s%s\n", $$1, $$2}'
 
 install: .venv/installed node_modules/installed ## what development needs, into this folder
 
@@ -54,7 +54,7 @@ node_modules/installed: node_modules/run
 demo: .venv/run node_modules/run ## run the app and Azurite, send every kind of delivery, end both
 	@.venv/bin/python -m tools demo
 
-start: .venv/run node_modules/run ## Azurite and the app until Ctrl-C (PORT=7071 QUEUE_PORT=10001 DELIVERY_LOG=1)
+start: .venv/run node_modules/run ## Azurite and the app until Ctrl-C (PORT=7071 QUEUE_PORT=10001)
 	@exec .venv/bin/python -m tools start --under-make --port $(PORT) --queue-port $(QUEUE_PORT) \
 		$(if $(DELIVERY_LOG),--delivery-log)
 

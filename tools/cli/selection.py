@@ -1,12 +1,14 @@
 """The filters of the commands that work on dead letters."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tools.cli.output import utc
-from tools.message_facts import Selection, login_server
+
+if TYPE_CHECKING:
+    from tools.message_facts import Selection
 
 Reasons = Annotated[
     list[str] | None, typer.Option("--reason", help="Only those with this reason; repeatable.")
@@ -28,8 +30,11 @@ def selection(
     registries: list[str] | None,
     ids: list[str] | None,
     since: datetime | None,
-) -> Selection:
+) -> "Selection":
     """What the filters select."""
+    # Only now: the host, which is a command too, loads the modules of the app that it serves.
+    from tools.message_facts import Selection, login_server
+
     return Selection(
         frozenset(reasons or ()),
         frozenset(filter(None, map(login_server, registries or ()))),
