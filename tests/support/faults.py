@@ -155,10 +155,12 @@ class FaultProxy:
 
     async def _forward(self, request: bytes) -> bytes:
         reader, writer = await asyncio.open_connection("127.0.0.1", self._target)
-        head, _, body = request.partition(b"\r\n\r\n")
-        writer.write(head + b"\r\nConnection: close\r\n\r\n" + body)
-        response = await reader.read(-1)
-        writer.close()
+        try:
+            head, _, body = request.partition(b"\r\n\r\n")
+            writer.write(head + b"\r\nConnection: close\r\n\r\n" + body)
+            response = await reader.read(-1)
+        finally:
+            writer.close()
         # Azurite closes its connection after the response; the client's stays open.
         return response.replace(b"\r\nConnection: close", b"", 1)
 
