@@ -154,7 +154,7 @@ def _literal(value: object) -> str:
 def _files(root: Path) -> Iterable[Path]:
     for name in SOURCES:
         source = _source(root, name)
-        yield from sorted(source.iterdir()) if source.is_dir() else [source]
+        yield from sorted(filter(Path.is_file, source.iterdir())) if source.is_dir() else [source]
 
 
 def _source(root: Path, name: str) -> Path:
