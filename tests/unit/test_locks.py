@@ -2,6 +2,7 @@
 
 import ast
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import packages_distributions
@@ -144,7 +145,10 @@ def test_run_lock_has_tools_imports() -> None:
                             distributions.get(name.partition(".")[0], ()), name
                         )
     packages = {canonicalize_name(package): name for package, name in imported.items()}
-    assert packages.keys() > {"typer", "rich", "aiohttp", "croniter", "azure-functions-runtime-v1"}
+    assert "aiohttp" in packages
+    # On an older Python only what the unit tests need is installed.
+    if sys.version_info >= (3, 13):
+        assert packages.keys() > {"typer", "rich", "croniter", "azure-functions-runtime-v1"}
     assert packages.keys() <= run
 
 
